@@ -95,12 +95,14 @@ def check_agreement(
 def measure_distance(reference: Predictions[S], candidate: Predictions[S]) -> float:
     """Return the mean absolute difference of predictions, averaged over the subsets of the reference.
 
-    The unit is the standard deviation of all predictions of the reference. The result is 0 without predictions, and
-    infinite if a prediction is not finite.
+    The unit is the standard deviation of all predictions of the reference. They are scores (n,), or logits (n, K). The
+    variance of logits is the mean over their columns: that some classes have larger logits in all samples is no reason
+    to allow larger differences. The result is 0 without predictions, and infinite if a prediction is not finite.
     """
     if not reference:
         return 0.0
-    deviation = max(float(np.std(np.concatenate(list(reference.values())))), 1e-9)
+    variance = np.concatenate(list(reference.values())).var(axis=0).mean()
+    deviation = max(math.sqrt(variance), 1e-9)
     distances = [np.abs(candidate[subset] - values).mean() / deviation for subset, values in reference.items()]
     distance = float(np.mean(distances))
     return distance if math.isfinite(distance) else math.inf

@@ -104,7 +104,7 @@ def find_context(predict: Predict, dataset: Dataset) -> ContextFit:
     """
     split = dataset.splits.get("valid")
     if not dataset.task.is_score:
-        return ContextFit(None, "no conversation memory: it needs scores, and the task is emotions")
+        return ContextFit(None, f"no conversation memory: it needs scores, and the task is {dataset.task.kind}")
     if split is None or not is_labeled(split).any():
         return ContextFit(None, f"no conversation memory: {dataset.name} has no labeled validation split")
     if (reason := why_no_conversations(dataset.name, "valid", split)) is not None:

@@ -165,15 +165,20 @@ class Evaluation(Table):
     against_constants: Mapping[str, ConstantComparisons] = field(default_factory=dict)
     """The same metrics beside those of the better baseline, by subset, except subsets with samples of one video."""
     prediction_intervals: Mapping[str, Mapping[str, tuple[CoverageLevel, ...]]] = field(default_factory=dict)
-    """Coverage, width and risk of a bundle's prediction intervals: by condition (`complete`; `missing frames` if they
-    were measured; `with context` if there is a conversation memory), then by subset, one level per coverage that the
-    bundle states."""
+    """Coverage, width and risk of a bundle's prediction intervals or sets: by condition (`complete`; `missing frames`
+    if they were measured; `with context` if there is a conversation memory), then by subset, one level per coverage
+    that the bundle states."""
     context: ContextResult | None = None
     """Metrics with the conversation memory; None if there is none. All other fields are without it."""
     notes: tuple[str, ...] = ()
     """What a user must know about the result."""
     agreement: Agreement | None = None
     """Comparison with another precision of the same bundle, if there was one. It is not part of the JSON record."""
+
+    @property
+    def predicts_classes(self) -> bool:
+        """Whether the task is one of several classes."""
+        return self.task.partition(":")[0] == "classes"
 
     def __repr__(self) -> str:
         """Return what was evaluated, and the gate metric and MAE on the subset with the most modalities."""
@@ -314,7 +319,7 @@ def evaluate(
         split_name: The split to evaluate.
         source: Describes `predict`.
         bayes_optimum: Metrics of an optimal predictor by subset, where known.
-        stated: Prediction intervals of the bundle that predicts. Their coverage is then measured.
+        stated: Prediction intervals, or sets, of the bundle that predicts. Their coverage is then measured.
         missing_frames: Whether to measure their coverage also on utterances with missing frames.
         context: The context head of the model. If the split is the one that it was fitted on, scores are adjusted by
             heads that were fitted without their videos.
@@ -379,8 +384,9 @@ def _measure_intervals(
                 if context.left_out
                 else adjust_scores(context.head, split, item.subset, item.rows, scores)
             )
+        adjusted = None if scores is item.scores else scores != item.scores
         levels[item.subset.value] = measure_quality(
-            task, split, item.rows, scores, item.subset, stated, with_context=scores != item.scores
+            task, split, item.rows, scores, item.subset, stated, with_context=adjusted
         )
     return levels
 
@@ -525,7 +531,7 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.context is not None:
         yield f"\n{format_context(evaluation.context)}"
     if evaluation.prediction_intervals:
-        yield f"\n{format_quality(evaluation.prediction_intervals)}"
+        yield f"\n{format_quality(evaluation.prediction_intervals, sets=evaluation.predicts_classes)}"
     if evaluation.skipped_subsets:
         subsets = ", ".join(evaluation.skipped_subsets)
         yield f"\nSkipped subsets, because the model or the split lacks one of their modalities: {subsets}"

@@ -24,9 +24,11 @@ from edge_msa_export.parity.reference_backend import open_measuring_backend
 from edge_msa_export.provenance import Provenance
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.loader import Bundle
+from edge_msa_runtime.classes import PredictionSets
 from edge_msa_runtime.errors import BackendUnavailableError
 from edge_msa_runtime.features import mismatch_warning
 from edge_msa_runtime.graphs import Graphs
+from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 
@@ -89,14 +91,18 @@ def open_session(bundle: Bundle, backend: str, precision: str, *, exact: bool = 
         )
     if manifest.intervals is not None:
         manifest = dataclasses.replace(manifest, intervals=manifest.intervals.renamed(backend, executing.name))
+    classes = manifest.class_calibration
+    if classes is not None and classes.sets is not None:
+        classes = dataclasses.replace(classes, sets=classes.sets.renamed(backend, executing.name))
+        manifest = dataclasses.replace(manifest, class_calibration=classes)
     executable = dataclasses.replace(bundle, manifest=dataclasses.replace(manifest, graphs=graphs))
     return Session(executable, Graphs(executable, executing, precision, strict=False))
 
 
 def session_intervals(session: Session) -> StatedIntervals | None:
-    """Return the prediction intervals that the bundle of a session states; None if it states none."""
-    intervals = session.manifest.intervals
-    if intervals is None or session.precision not in intervals.half_widths.get(session.backend, ()):
+    """Return the prediction intervals or sets that the bundle of a session states; None if it states none."""
+    intervals = _find_intervals(session)
+    if intervals is None:
         return None
     text = session.manifest.language
 
@@ -108,6 +114,15 @@ def session_intervals(session: Session) -> StatedIntervals | None:
         return counts
 
     return StatedIntervals(intervals, session.backend, session.precision, count_frames, takes_text=text is not None)
+
+
+def _find_intervals(session: Session) -> Intervals | PredictionSets | None:
+    """Return the intervals or sets of a bundle if it has them for the backend and precision of a session."""
+    intervals, classes = session.manifest.intervals, session.manifest.class_calibration
+    if intervals is not None and session.precision in intervals.half_widths.get(session.backend, ()):
+        return intervals
+    sets = None if classes is None else classes.sets
+    return sets if sets is not None and session.precision in sets.thresholds.get(session.backend, ()) else None
 
 
 def session_source(session: Session, backend: str) -> Source:

@@ -1,4 +1,4 @@
-"""The report's section on prediction intervals: coverage and width by subset, and risk against coverage."""
+"""The report's section on prediction intervals or sets: coverage and width by subset, and risk against coverage."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ def measured_intervals(evaluations: Sequence[Evaluation]) -> Evaluation | None:
 def interval_tables(evaluation: Evaluation) -> Iterator[Table]:
     """Yield one table per condition: observed coverage, width and risk, by subset."""
     for condition, levels in evaluation.prediction_intervals.items():
-        header, rows = quality_rows(levels)
-        yield Table(header, rows, quality_title(condition))
+        sets = evaluation.predicts_classes
+        header, rows = quality_rows(levels, sets=sets)
+        yield Table(header, rows, quality_title(condition, sets=sets))
 
 
 def risk_plot(evaluation: Evaluation) -> str:
-    """Return a plot of the share of wrong signs against the share of answered predictions, by subset, as SVG.
+    """Return a plot of the share of wrong signs or classes against that of answered predictions, by subset, as SVG.
 
     Return "" if the scores have no sign.
     """
+    wrong = "wrong classes" if evaluation.predicts_classes else "wrong signs"
     levels = next(iter(evaluation.prediction_intervals.values()), {})
     curves = {subset: points for subset, items in levels.items() if len(points := _curve(items)) > 1}
     if not curves:
@@ -50,10 +52,10 @@ def risk_plot(evaluation: Evaluation) -> str:
         axes.set_xlim(0, 102)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("predictions that are answered, %")
-        axes.set_title("wrong signs among the answered, % (down is better)", loc="left", fontsize=11)
+        axes.set_title(f"{wrong} among the answered, % (down is better)", loc="left", fontsize=11)
         figure.set_figheight(figure.get_figheight() + 0.24)
         figure.legend(loc="outside lower left", ncols=7, handletextpad=0.4, columnspacing=1.6)
-        return figure_to_svg(figure, "risk", "Share of wrong signs against the share of answered predictions")
+        return figure_to_svg(figure, "risk", f"Share of {wrong} against the share of answered predictions")
 
 
 def _curve(items: Sequence[CoverageLevel]) -> list[tuple[float, float]]:

@@ -43,7 +43,7 @@ from edge_msa.console import (
     print_step,
     print_up_to_date,
 )
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.data.features import complete_features, load_features, unknown_modalities
 from edge_msa.deployment.baselines import measure_baselines
 from edge_msa.deployment.graphs import load_all_graphs
@@ -59,9 +59,10 @@ from edge_msa.deployment.torch_programs import (
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
 from edge_msa.evaluation.baseline_check import DO_NOT_SHIP
 from edge_msa.evaluation.conversation_memory import ContextFit, find_context
-from edge_msa.evaluation.intervals import calibrate_intervals, collect_scores
+from edge_msa.evaluation.intervals import ValidationOutputs, calibrate_intervals, calibrate_sets, collect_outputs
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.evaluation.subsets import Predict
+from edge_msa.evaluation.temperature import fit_temperature
 from edge_msa.result_tables import Row, Table
 from edge_msa.training.run_data import encode_texts_for_run, open_dataset_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
@@ -85,6 +86,7 @@ from edge_msa_runtime import load
 from edge_msa_runtime.atomic_files import restore_folder
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
+from edge_msa_runtime.classes import ClassCalibration
 from edge_msa_runtime.conformal import DEFAULT_COVERAGE
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.features import FeatureSource, features_to_json
@@ -176,8 +178,9 @@ class ExportedBundle(Table):
             precision: Precision (default: the one that was chosen for the backend).
             threads: CPU threads of one prediction.
             device: Device of the backend (default: the backend's).
-            coverage: Share of the intervals of predictions, between 0 and 1, that contain the label.
-            abstain: Whether a prediction is labeled `uncertain` if its interval has values on both sides of zero.
+            coverage: Share of the intervals or sets of predictions, between 0 and 1, that contain the label.
+            abstain: Whether a prediction is labeled `uncertain` if its interval has values on both sides of zero, or
+                its prediction set has several classes.
 
         Raises:
             UsageError: `coverage` is invalid, or the bundle cannot abstain.
@@ -411,7 +414,7 @@ def _build_and_write(
         with activity("Fitting the conversation memory"):
             memory = find_context(predict, student.dataset)
         print_notes(filter(None, [memory.note]))
-        intervals = _calibrate_intervals(student.dataset, predict, measurements, memory)
+        intervals, classes = _calibrate(student.dataset, predict, measurements, memory)
         request = dataclasses.replace(request, context=memory.head)
         write_bundle(
             output,
@@ -421,6 +424,7 @@ def _build_and_write(
             _accuracy_record(measurements),
             also_passed={choice.backend: choice.passing for choice in choices},
             intervals=intervals,
+            class_calibration=classes,
         )
     _print_choices(output, choices)
     print_notes(_advice_for_int8(student.run, request.profile, choices))
@@ -765,26 +769,52 @@ def _accuracy_record(measurements: tuple[PrecisionMeasurement, ...]) -> dict[str
     return record
 
 
-def _calibrate_intervals(
+def _calibrate(
     dataset: Dataset, predict: Predict, measurements: Sequence[PrecisionMeasurement], memory: ContextFit
-) -> Intervals | None:
-    """Return the prediction intervals of every backend and precision that was measured; None for emotions."""
-    split = dataset.split("valid")
-    with activity("Calibrating prediction intervals"):
-        scores = collect_scores(dataset.task, split, predict)
-        if scores is None:
-            return None
-        predictions = {(item.backend, item.precision): item.predictions for item in measurements if item.predictions}
-        changes = {subset.value: change for subset, change in memory.left_out.items()}
-        intervals = calibrate_intervals(scores, split, predictions, changes)
-    videos = intervals.videos
+) -> tuple[Intervals | None, ClassCalibration | None]:
+    """Return what states the uncertainty of predictions, for every backend and precision that was measured.
+
+    Returns:
+        The intervals of scores, or the temperature and the sets of classes. Emotions have neither.
+    """
+    split, task = dataset.split("valid"), dataset.task
+    measured = {(item.backend, item.precision): item.predictions for item in measurements if item.predictions}
+    with activity("Calibrating prediction sets" if task.kind == "classes" else "Calibrating prediction intervals"):
+        outputs = collect_outputs(task, split, predict)
+        if outputs is None:
+            return None, None
+        if task.kind == "classes":
+            classes = _calibrate_classes(outputs, split, measured)
+            videos, what, whole = len(set(outputs.groups)), "sets are large", "have all classes"
+        else:
+            changes = {subset.value: change for subset, change in memory.left_out.items()}
+            intervals = calibrate_intervals(outputs, split, measured, changes)
+            videos, what, whole = intervals.videos, "intervals are wide", "are the whole scale"
     if videos < _MIN_VIDEOS:
+        better = "smaller" if task.kind == "classes" else "narrower"
         print_note(
-            f"The validation split has {videos} videos, so prediction intervals are wide. Above "
-            f"{100 * videos / (videos + 1):.0f} % coverage, they are the whole scale. More validation videos make them "
-            "narrower."
+            f"The validation split has {videos} videos, so prediction {what}. Above "
+            f"{100 * videos / (videos + 1):.0f} % coverage, they {whole}. More validation videos make them {better}."
         )
-    return intervals
+    return (None, classes) if task.kind == "classes" else (intervals, None)
+
+
+def _calibrate_classes(
+    outputs: ValidationOutputs, split: Split, measured: Mapping[tuple[str, str], Mapping[str, FloatArray]]
+) -> ClassCalibration:
+    """Fit the temperature to the fp32 predictions, and then calibrate the sets of all precisions.
+
+    The logits of int8 differ so little from those of fp32 that they need no temperature of their own. Their sets do.
+    """
+    reference = next(predictions for (_, precision), predictions in measured.items() if precision == "fp32")
+    fit = fit_temperature(split, reference)
+    if fit is None:
+        return ClassCalibration()
+    print_note(
+        f"Temperature {fit.temperature:.2f}: on validation, the expected calibration error of the probabilities is "
+        f"{100 * fit.ece:.1f} % instead of {100 * fit.ece_before:.1f} %."
+    )
+    return ClassCalibration(fit.temperature, calibrate_sets(outputs, split, measured, fit.temperature))
 
 
 def _program_notes(export: ProgramExport) -> Iterator[str]:

@@ -3,10 +3,10 @@
 Probabilities are the softmax of the logits, divided by a temperature that `edge-msa export` fits on the validation
 split. Guo et al., "On calibration of modern neural networks" (2017).
 
-A prediction set has as many of the most probable classes as are needed to contain the label with a chosen coverage. A
-class is in the set if the classes that are at least as probable have together at most a probability that the bundle
-states. The most probable class is always in the set. Romano, Sesia and Candes, "Classification with valid and adaptive
-coverage" (2020), without randomization. `conformal` explains the tables.
+A prediction set has as many of the most probable classes as are needed to contain the label with a chosen coverage: all
+whose probability is at least 1 - a threshold that the bundle states, and always the most probable one. Of all sets with
+the same coverage, these have the fewest classes on average. Sadinle, Lei and Wasserman, "Least ambiguous set-valued
+classifiers with bounded error levels" (2019). `conformal` explains the tables.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class PredictionSets(Calibration):
     """The thresholds of a bundle's prediction sets.
 
     Attributes:
-        thresholds: the largest sum of probabilities, up to that of a class of the set, by backend and precision.
+        thresholds: 1 - the smallest probability of the other classes of a set than the most probable one, by backend
+            and precision.
     """
 
     thresholds: Tables
@@ -86,13 +87,7 @@ def select_labels(probabilities: Mapping[str, float], threshold: float | None) -
     ordered = sorted(probabilities, key=probabilities.__getitem__, reverse=True)
     if threshold is None:
         return tuple(ordered)
-    total, size = 0.0, 0
-    for label in ordered:
-        total += probabilities[label]
-        if size and total > threshold:
-            break
-        size += 1
-    return tuple(ordered[:size])
+    return (ordered[0], *(label for label in ordered[1:] if 1.0 - probabilities[label] <= threshold))
 
 
 def describe_classes(label: str, probabilities: Mapping[str, float], labels: Sequence[str] | None) -> str:

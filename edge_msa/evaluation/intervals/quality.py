@@ -1,4 +1,4 @@
-"""How good prediction intervals are on a split: coverage, width, and what is left if uncertain predictions abstain."""
+"""How good prediction intervals or sets are on a split: coverage, width, and what is left if the unsure abstain."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from edge_msa.data.dataset import BoolArray, FloatArray, Split
 from edge_msa.data.tasks import Task
-from edge_msa.evaluation.intervals.calibrate import measure_evidence
+from edge_msa.evaluation.intervals.calibrate import improbability, measure_evidence
+from edge_msa.evaluation.metrics.probabilities import log_softmax
 from edge_msa.text_tables import ABSENT, text_table
-from edge_msa_runtime.conformal import Thresholds
+from edge_msa_runtime.classes import PredictionSets
+from edge_msa_runtime.conformal import Calibration, Thresholds
 from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.modalities import Subset
 
@@ -36,10 +38,10 @@ Quality = Mapping[str, Mapping[str, tuple["CoverageLevel", ...]]]
 
 @dataclass(frozen=True)
 class StatedIntervals:
-    """The intervals that a bundle states for one backend at one precision."""
+    """The intervals, or prediction sets, that a bundle states for one backend at one precision."""
 
-    intervals: Intervals
-    """All intervals of the bundle."""
+    intervals: Intervals | PredictionSets
+    """All intervals of the bundle, or all sets."""
     backend: str
     """Name of the backend."""
     precision: str
@@ -52,24 +54,26 @@ class StatedIntervals:
 
 @dataclass(frozen=True)
 class CoverageLevel:
-    """The intervals of one stated coverage, on the samples of one subset."""
+    """The intervals, or prediction sets, of one stated coverage, on the samples of one subset."""
 
     coverage: float
     """The stated coverage."""
     observed: float
-    """Share of the labels in their intervals."""
+    """Share of the labels in their intervals or sets."""
     low: float
     """Lower end of the 95 % interval of `observed`, which covers the choice of videos."""
     high: float
     """Its upper end."""
     width: float | None
-    """Mean width of the intervals. None if one has no end."""
+    """Mean width of the intervals. None if one has no end. Mean number of classes of the sets."""
     answered: float | None
-    """Share of the predictions whose interval has values on one side of zero only. None if scores have no sign."""
+    """Share of the predictions whose interval has values on one side of zero only, or whose set has one class. None if
+    scores have no sign."""
     risk: float | None
-    """Share of wrong signs among those of them whose label is not zero. None if there is none."""
+    """Share of wrong signs among those of them whose label is not zero, or of wrong classes among them. None if there
+    is none."""
     risk_of_all: float | None
-    """The same among all predictions whose label is not zero."""
+    """The same among all predictions instead of those that are answered."""
 
 
 def measure_quality(
@@ -82,13 +86,13 @@ def measure_quality(
     *,
     with_context: BoolArray | None = None,
 ) -> tuple[CoverageLevel, ...]:
-    """Measure the intervals of predictions from one subset, at each coverage that the bundle states.
+    """Measure the intervals or sets of predictions from one subset, at each coverage that the bundle states.
 
     Args:
         task: The task.
         split: The split, with the frames that the predictions used.
         rows: The predicted samples, (n,).
-        scores: Their scores, (n,).
+        scores: Their scores, (n,), or logits, (n, K), divided by the temperature.
         subset: The modalities that the model could use. A sample that lacks some of them has the interval of the
             others.
         stated: What the bundle states.
@@ -96,8 +100,11 @@ def measure_quality(
     """
     part = split.select(rows)
     intervals = stated.intervals
-    table = intervals.half_widths.get(stated.backend, {}).get(stated.precision, {})
     counts = stated.count_frames(part)
+    if isinstance(intervals, PredictionSets):
+        thresholds = intervals.thresholds.get(stated.backend, {}).get(stated.precision, {})
+        return _measure_sets(intervals, scores, part, _sample_widths(counts, subset, intervals, thresholds))
+    table = intervals.half_widths.get(stated.backend, {}).get(stated.precision, {})
     widths = _sample_widths(counts, subset, intervals, table)
     if with_context is not None:
         own = intervals.half_widths_with_context.get(stated.backend, {}).get(stated.precision, {})
@@ -115,6 +122,42 @@ def measure_quality(
         sign = _measure_sign(middle, part.labels, (low >= 0) | (high <= 0)) if has_sign(task) else (None, None, None)
         observed = float(covered.mean())
         levels.append(CoverageLevel(coverage, observed, *bounds, width if np.isfinite(width) else None, *sign))
+    return tuple(levels)
+
+
+def _measure_sets(
+    sets: PredictionSets, logits: FloatArray, split: Split, thresholds: NDArray[np.float64]
+) -> tuple[CoverageLevel, ...]:
+    """Return the level of each coverage.
+
+    Args:
+        sets: The sets of the bundle.
+        logits: (n, K), divided by the temperature.
+        split: The samples, with labels.
+        thresholds: (n, C): the threshold of each sample and coverage.
+    """
+    _, videos = np.unique(split.groups, return_inverse=True)
+    others = 1 - np.sort(np.exp(log_softmax(logits)), axis=1)[:, :-1]
+    own = improbability(logits, split.labels)
+    is_wrong = np.argmax(logits, axis=1) != split.labels.astype(np.int64)
+    levels = []
+    for index, coverage in enumerate(sets.coverages):
+        limit = thresholds[:, index]
+        covered = own <= limit
+        sizes = 1 + (others <= limit[:, None]).sum(axis=1)
+        answered = sizes == 1
+        risk = float(is_wrong[answered].mean()) if answered.any() else None
+        levels.append(
+            CoverageLevel(
+                coverage,
+                float(covered.mean()),
+                *share_interval(covered, videos),
+                float(sizes.mean()),
+                float(answered.mean()),
+                risk,
+                float(is_wrong.mean()),
+            )
+        )
     return tuple(levels)
 
 
@@ -143,25 +186,36 @@ def share_interval(values: BoolArray, videos: NDArray[np.integer]) -> tuple[floa
     return float(max(0.0, middle - margin)), float(min(1.0, middle + margin))
 
 
-def format_quality(quality: Quality) -> str:
-    """Return one table per condition: observed coverage with its interval, width, and risk, by subset."""
-    return "\n\n".join(_format_condition(condition, levels) for condition, levels in quality.items())
+def format_quality(quality: Quality, *, sets: bool = False) -> str:
+    """Return one table per condition: observed coverage with its interval, width, and risk, by subset.
+
+    Args:
+        quality: What was measured.
+        sets: Whether it was measured for prediction sets.
+    """
+    return "\n\n".join(_format_condition(condition, levels, sets=sets) for condition, levels in quality.items())
 
 
-def quality_rows(levels: Mapping[str, Sequence[CoverageLevel]]) -> tuple[list[str], list[list[str]]]:
+def quality_rows(
+    levels: Mapping[str, Sequence[CoverageLevel]], *, sets: bool = False
+) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of one condition."""
     shown = {subset: [item for item in items if item.coverage in _SHOWN] for subset, items in levels.items()}
     with_sign = any(item.answered is not None for items in shown.values() for item in items)
     header = ["available"]
     for item in next(iter(shown.values()), []):
-        header += [f"in {100 * item.coverage:g} % interval", "width"]
-    header += ["wrong sign", f"answered at {100 * _SHOWN[-1]:g} %", "wrong sign of these"] if with_sign else []
+        percent = f"{100 * item.coverage:g} %"
+        header += [f"in {percent} set", "classes"] if sets else [f"in {percent} interval", "width"]
+    wrong = "wrong class" if sets else "wrong sign"
+    header += [wrong, f"answered at {100 * _SHOWN[-1]:g} %", f"{wrong} of these"] if with_sign else []
     return header, [list(_quality_row(subset, items, with_sign=with_sign)) for subset, items in shown.items()]
 
 
-def quality_title(condition: str) -> str:
+def quality_title(condition: str, *, sets: bool = False) -> str:
     """Return the title of the table of a condition."""
     what = _TITLES.get(condition, condition)
+    if sets:
+        return f"Prediction sets on {what}: % of labels in them, with 95 % intervals over videos, and mean sizes"
     return f"Prediction intervals on {what}: % of labels in them, with 95 % intervals over videos, and mean widths"
 
 
@@ -175,17 +229,17 @@ def _quality_row(subset: str, items: Sequence[CoverageLevel], *, with_sign: bool
             yield ABSENT if value is None else _percent(value)
 
 
-def _format_condition(condition: str, levels: Mapping[str, Sequence[CoverageLevel]]) -> str:
-    header, rows = quality_rows(levels)
-    return f"{quality_title(condition)}:\n{text_table(header, rows)}"
+def _format_condition(condition: str, levels: Mapping[str, Sequence[CoverageLevel]], *, sets: bool) -> str:
+    header, rows = quality_rows(levels, sets=sets)
+    return f"{quality_title(condition, sets=sets)}:\n{text_table(header, rows)}"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def _sample_widths(counts: Counts, subset: Subset, intervals: Intervals, table: Thresholds) -> NDArray[np.float64]:
-    """Return the half width of each sample and coverage, (n, C), infinite where the bundle states none."""
+def _sample_widths(counts: Counts, subset: Subset, intervals: Calibration, table: Thresholds) -> NDArray[np.float64]:
+    """Return the threshold of each sample and coverage, (n, C), infinite where the bundle states none."""
     present = {name: counts[name] > 0 for name in subset.modalities if name in counts}
     widths = np.full((len(next(iter(present.values()))), len(intervals.coverages)), np.inf)
     for name, bins in table.items():

@@ -31,7 +31,7 @@ _METRICS = {
 def format_readme(manifest: Manifest, wheel: str) -> str:
     """Return the README for a manifest and the file name of the runtime wheel."""
     provenance = Provenance.from_json(manifest.provenance)
-    predicts = "emotion" if manifest.task.kind == "emotions" else "sentiment"
+    predicts = {"emotions": "emotion", "classes": "classification"}.get(manifest.task.kind, "sentiment")
     description = manifest.profile.get("description")
     device = f"{manifest.target} ({description})" if description else manifest.target
     introduction = (
@@ -209,7 +209,7 @@ def _format_code(manifest: Manifest) -> str:
     pushes = [f'    stream.push("{name}", {name}[:{spec.chunk}])' for name, spec in frames.items()]
     if manifest.language:
         pushes.append(f'    stream.push_text("{_TEXT}")')
-    result = "probabilities" if manifest.task.kind == "emotions" else "score"
+    result = "score" if manifest.task.is_score else "probabilities"
     return "\n".join(
         [
             *(["import numpy as np"] if frames else []),
@@ -254,6 +254,12 @@ def _describe_output(task: TaskSpec) -> str:
             "`prediction.probabilities` has the probability of each emotion, independent of the others: "
             f"{', '.join(task.labels)}. `prediction.label` is the most probable one."
         )
+    if task.kind == "classes":
+        labels = ", ".join(f"`{label}`" for label in task.labels)
+        return (
+            f"`prediction.label` is the most probable of the classes {labels}. `prediction.probabilities` has the "
+            "probability of each one; their sum is 1."
+        )
     scale = ""
     if task.low is not None and task.high is not None:
         scale = f" from {task.low:g} (most negative) to {task.high:g} (most positive)"
@@ -272,7 +278,15 @@ def _describe_output(task: TaskSpec) -> str:
 
 
 def _describe_intervals(manifest: Manifest) -> str:
-    """Return what the interval of a prediction means, with a space before; empty if the bundle has none."""
+    """Return what the interval or set of a prediction means, with a space before; empty if the bundle has none."""
+    sets = None if manifest.class_calibration is None else manifest.class_calibration.sets
+    if sets is not None:
+        return (
+            " `prediction.prediction_set` has the classes that contain the label of 90 % of utterances like those of "
+            f"the {sets.videos} videos of the validation split, also if modalities or frames are missing. Pass "
+            "`load(..., coverage=0.8)` for another share. With `load(..., abstain=True)`, a prediction whose set has "
+            "several classes is labeled `uncertain`."
+        )
     if manifest.intervals is None:
         return ""
     count = manifest.intervals.videos

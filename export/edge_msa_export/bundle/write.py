@@ -32,6 +32,7 @@ from edge_msa_runtime.bundle.manifest import (
     Manifest,
     ModalitySpec,
 )
+from edge_msa_runtime.classes import ClassCalibration
 from edge_msa_runtime.conformal import Tables, Thresholds
 from edge_msa_runtime.features import UNKNOWN
 from edge_msa_runtime.intervals import Intervals
@@ -44,7 +45,7 @@ def write_candidate(output_dir: Path, graphs: GraphSet, request: ExportRequest) 
     Raises:
         ExportError: as `write_bundle`.
     """
-    return _write(output_dir, _BundleContent(graphs.specs, graphs, request, _order_precisions(request, {}), {}, None))
+    return _write(output_dir, _BundleContent(graphs.specs, graphs, request, _order_precisions(request, {}), {}))
 
 
 def write_bundle(
@@ -55,6 +56,7 @@ def write_bundle(
     accuracy: Mapping[str, Any],
     also_passed: Mapping[str, tuple[str, ...]] | None = None,
     intervals: Intervals | None = None,
+    class_calibration: ClassCalibration | None = None,
 ) -> Path:
     """Write a bundle with the chosen precision of each backend, plus fp32.
 
@@ -67,6 +69,7 @@ def write_bundle(
         also_passed: further precisions that passed the accuracy gate, by backend. The bundle includes them so that they
             can be compared on the device.
         intervals: half widths of the intervals of predictions, also of precisions that the bundle will not have.
+        class_calibration: temperature and prediction sets of classes, likewise.
 
     Returns:
         `output_dir`.
@@ -93,12 +96,24 @@ def write_bundle(
             half_widths=_select_tables(intervals.half_widths, built),
             half_widths_with_context=_select_tables(intervals.half_widths_with_context, built),
         )
-    content = _BundleContent(specs, graphs, request, _order_precisions(request, precision), dict(accuracy), intervals)
+    if class_calibration is not None and class_calibration.sets is not None:
+        sets = class_calibration.sets
+        sets = replace(sets, thresholds=_select_tables(sets.thresholds, built))
+        class_calibration = replace(class_calibration, sets=sets)
+    content = _BundleContent(
+        specs,
+        graphs,
+        request,
+        _order_precisions(request, precision),
+        dict(accuracy),
+        intervals,
+        class_calibration,
+    )
     return _write(output_dir, content)
 
 
 def _select_tables(tables: Tables, built: Collection[tuple[str, str]]) -> dict[str, dict[str, Thresholds]]:
-    """Return the half widths of the backends and precisions that a bundle has."""
+    """Return the thresholds of the backends and precisions that a bundle has."""
     selected = {
         backend: {name: table for name, table in precisions.items() if (backend, name) in built}
         for backend, precisions in tables.items()
@@ -126,7 +141,8 @@ class _BundleContent:
     request: ExportRequest
     precision: Mapping[str, str]
     accuracy: Mapping[str, Any]
-    intervals: Intervals | None
+    intervals: Intervals | None = None
+    class_calibration: ClassCalibration | None = None
 
 
 def _order_precisions(request: ExportRequest, precision: Mapping[str, str]) -> dict[str, str]:
@@ -182,6 +198,7 @@ def _make_manifest(content: _BundleContent) -> Manifest:
         provenance=replace(request.provenance, parity_measured_by=dict(graphs.measured_by)).to_json(),
         license=request.license,
         files={},
+        class_calibration=content.class_calibration,
     )
 
 

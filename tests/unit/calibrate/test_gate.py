@@ -52,6 +52,15 @@ def test_distance_is_in_standard_deviations_of_all_reference_predictions() -> No
     assert measure_distance({}, {}) == 0
 
 
+def test_different_means_of_logits_do_not_hide_a_distance() -> None:
+    logits = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    means = np.array([-9, 0, 9], np.float32)
+    noise = np.float32(0.5)
+    distances = [measure_distance({"l": values}, {"l": values + noise}) for values in (logits, logits + means)]
+    assert distances[0] == pytest.approx(distances[1], rel=1e-4)
+    assert distances[0] == pytest.approx(0.5, abs=0.05)
+
+
 def test_predictions_that_are_not_finite_do_not_agree() -> None:
     reference, broken = {"l": np.array([-2, 2], np.float32)}, {"l": np.array([-2, np.nan], np.float32)}
     assert check_agreement(reference, reference).passed

@@ -10,6 +10,7 @@ from edge_msa_export.profiles import find_profile
 from edge_msa_export.provenance import DataSource, Provenance, Validation, ValidationMetric
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import Manifest, TaskSpec, TextSpec
+from edge_msa_runtime.classes import ClassCalibration, PredictionSets
 from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.intervals import Intervals
@@ -74,6 +75,21 @@ def test_readme_for_a_desktop_installs_tensorrt_with_pip(jetson_manifest: Manife
     assert "--system-site-packages" not in readme
     assert "cuda-python" not in readme
     assert f"edge-msa-run build {jetson_manifest.name}`" in readme
+
+
+def test_readme_explains_classes_and_their_sets(laptop_manifest: Manifest) -> None:
+    sets = PredictionSets((0.9,), (), {"audio": 5.0}, 31, {})
+    manifest = dataclasses.replace(
+        laptop_manifest,
+        task=TaskSpec("classes", 3, ("calm", "glad", "sad")),
+        intervals=None,
+        class_calibration=ClassCalibration(1.5, sets),
+    )
+    readme = " ".join(format_readme(manifest, WHEEL).split())
+    assert "A multimodal classification model for laptop-x86" in readme
+    assert "`prediction.label` is the most probable of the classes `calm`, `glad`, `sad`." in readme
+    assert "has the classes that contain the label of 90 % of utterances like those of the 31 videos" in readme
+    assert "print(prediction.probabilities, prediction.label" in readme
 
 
 def test_readme_explains_the_conversation_memory_where_the_bundle_has_one(laptop_manifest: Manifest) -> None:

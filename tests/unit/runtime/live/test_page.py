@@ -62,7 +62,7 @@ def test_emotions_have_a_line_each() -> None:
     history = History()
     for time in (1.0, 2.0):
         history.on_prediction(make(time, None, label="joy", probabilities={"joy": 0.75, "anger": 0.1}))
-    task = {"kind": "emotions", "labels": ["joy", "anger"], "low": None, "high": None}
+    task: dict[str, Any] = {"kind": "emotions", "labels": ["joy", "anger"], "low": None, "high": None}
     data = read_data(render_page(history, {**HEADER, "task": task}))
     assert not data["stacked"]
     assert [(item["name"], item["values"]) for item in data["series"]] == [("joy", [0.75, 0.75]), ("anger", [0.1, 0.1])]
@@ -90,7 +90,7 @@ def test_classes_are_bars_that_are_pale_if_several_are_possible() -> None:
 def test_a_task_without_a_scale_gets_that_of_its_scores() -> None:
     history = History()
     history.on_prediction(make(1.0, 4.5, interval=(2.0, float("inf"))))
-    task = {"kind": "regression", "labels": [], "low": None, "high": None}
+    task: dict[str, Any] = {"kind": "regression", "labels": [], "low": None, "high": None}
     data = read_data(render_page(history, {**HEADER, "task": task}))
     assert data["scale"] == [-1.0, 5.0]
     assert data["high"] == [None]

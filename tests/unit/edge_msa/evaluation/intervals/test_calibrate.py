@@ -7,7 +7,7 @@ import pytest
 
 from edge_msa.data.dataset import FloatArray, Frames, Split
 from edge_msa.data.tasks import EMOTIONS, MOSI
-from edge_msa.evaluation.intervals import calibrate_intervals, collect_scores, lose_frames
+from edge_msa.evaluation.intervals import calibrate_intervals, collect_outputs, lose_frames
 from edge_msa.evaluation.intervals.calibrate import COVERAGES, EDGES
 from edge_msa.evaluation.intervals.quality import StatedIntervals, measure_quality, share_interval
 from edge_msa.evaluation.subsets import available_subsets
@@ -37,7 +37,7 @@ def _mean(split: Split, subset: Subset) -> FloatArray:
 
 
 def _calibrate(split: Split, difference: float = 0.0) -> Intervals:
-    scores = collect_scores(MOSI, split, _mean)
+    scores = collect_outputs(MOSI, split, _mean)
     assert scores is not None
     predictions = {subset.value: _mean(split.select(rows), subset) for subset, rows in available_subsets(split)}
     other = {name: values + np.float32(difference) for name, values in predictions.items()}
@@ -88,7 +88,7 @@ def test_half_widths_include_the_errors_of_a_precision() -> None:
 
 def test_half_widths_with_context_use_the_adjusted_scores_of_samples_with_a_memory() -> None:
     split = _split(1000, 0)
-    scores = collect_scores(MOSI, split, _mean)
+    scores = collect_outputs(MOSI, split, _mean)
     assert scores is not None
     predictions = {subset.value: _mean(split.select(rows), subset) for subset, rows in available_subsets(split)}
     perfect = split.labels - predictions["a"]
@@ -120,9 +120,9 @@ def test_few_videos_give_the_whole_scale_for_high_coverages() -> None:
 
 def test_emotions_and_unlabeled_data_have_no_intervals() -> None:
     split = _split(20, 0)
-    assert collect_scores(EMOTIONS, split, _mean) is None
+    assert collect_outputs(EMOTIONS, split, _mean) is None
     unlabeled = dataclasses.replace(split, labels=np.full(20, np.nan, np.float32))
-    assert collect_scores(MOSI, unlabeled, _mean) is None
+    assert collect_outputs(MOSI, unlabeled, _mean) is None
 
 
 def test_unlabeled_samples_are_left_out() -> None:
