@@ -175,6 +175,23 @@ class IntermediateTargets(RecipeSection):
         return bool(self.hidden or self.relations)
 
 
+class PruneRecipe(RecipeSection):
+    """Which parts of the layers a distilled Transformer encoder loses before it is trained.
+
+    The least important parts of all layers are removed. Each layer keeps at least one head and 16 neurons.
+    """
+
+    heads: DropoutRate = 0.0
+    """Share of the attention heads to remove."""
+    neurons: DropoutRate = 0.0
+    """Share of the feed-forward neurons to remove. The layers keep multiples of 16."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether something is removed."""
+        return bool(self.heads or self.neurons)
+
+
 class TextRecipe(OptimizerConfig):
     """How a text model is built and trained."""
 
@@ -233,6 +250,9 @@ class TextRecipe(OptimizerConfig):
     """The second stage, on the last corpus."""
     intermediate: IntermediateTargets = IntermediateTargets()
     """Targets inside the first teacher, for the transfer stage of `text distill`."""
+    prune: PruneRecipe = PruneRecipe()
+    """Heads and neurons that `text distill --text-encoder encoder` removes from the encoder that it starts from, which
+    must be trained: that of the first teacher, or a run of `edge-msa text`."""
     initial_rows: InitialRows = "mean_frames"
     """What the initial rows of a distilled table are: the mean last hidden state of each wordpiece over the
     transcripts, or its embedding before the first layer. A PCA reduces both to `dim`."""

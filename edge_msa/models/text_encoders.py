@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edge_msa.errors import UsageError
 from edge_msa.models.encoder_layers import Layers, keep_layers, layer_stack
+from edge_msa.models.encoder_widths import EncoderWidths
 from edge_msa.models.student import Student
 
 # Subtracted from the scores of padding: far below any score, and still finite in float16.
@@ -89,6 +90,11 @@ class TransformerTextEncoder(nn.Module):
             )
         return len(stack)
 
+    @property
+    def widths(self) -> EncoderWidths | None:
+        """Widths of the layers; None if they are not built like BERT's."""
+        return EncoderWidths.of(self.encoder)
+
     def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
         """Return the frames (B, T, dim) of ids (B, T) int64, zero where `valid` (B, T), bool or float 0/1, is 0."""
         # The additive mask and the token types are computed here, because transformers would compute both with
@@ -138,6 +144,8 @@ class TransformerTextEncoder(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             new = type(self.encoder)(self.encoder.config)
+            if self.widths is not None:
+                self.widths.apply(new)
         for layer, fresh in zip(self.encoder.encoder.layer[-count:], new.encoder.layer[-count:], strict=True):
             layer.load_state_dict(fresh.state_dict())
 

@@ -37,7 +37,8 @@ from edge_msa.training.text.initial_encoders import (
     text_encoder_from_source,
 )
 from edge_msa.training.text.intermediate import IntermediateTeacher, check_same_tokens
-from edge_msa.training.text.load import load_text_input, require_text_model
+from edge_msa.training.text.load import load_text_input, load_text_model, require_text_model
+from edge_msa.training.text.pruning import prune
 from edge_msa.training.text.teacher_outputs import (
     TeacherOutputs,
     load_or_compute_mean_frames,
@@ -142,6 +143,8 @@ def train_text(
     run_dir = output_folder(output_dir, "output_dir", [*files, encoder, recipe])
     context = start_hardware(device, precision)
     settings = text_recipe(load_table(recipe, "text"), "table" if is_table(encoder) else "encoder", epochs=epochs)
+    if settings.prune.enabled:
+        raise UsageError("text.prune needs a teacher. Omit it, and prune the trained model with edge-msa text distill.")
     if len(files) == 1 and not settings.final.epochs:
         raise UsageError(
             "text.final.epochs must be at least 1 with one transcript file, got 0, so nothing would be trained. "
@@ -310,7 +313,13 @@ class _Start:
     seed: int
 
     def encoder(self) -> TextInput:
-        """Return the layers of an encoder."""
+        """Return the layers of an encoder, pruned if the recipe says so."""
+        if self.settings.prune.enabled:
+            run = self.teacher if self.base is None else load_run(Path(self.base))
+            model, text_input = load_text_model(run)
+            select_layers(text_input, str(run.path), self.settings, None)
+            prune(model, text_input, self.texts, self.settings.prune, self.layers, str(run.path), self.seed)
+            return select_layers(text_input, str(run.path), self.settings, None)
         if self.base is not None:
             return text_encoder_from_source(self.base, self.texts, self.settings, self.layers, self.seed)
         return select_layers(load_text_input(self.teacher), str(self.teacher.path), self.settings, self.layers)
@@ -360,12 +369,19 @@ def _check_base(text_encoder: TextEncoderKind, base: str | None, layers: Layers 
     if text_encoder == "encoder":
         if base is not None and is_table(base):
             raise UsageError(f"{base} is an embedding table and no encoder. Pass --text-encoder table.")
+        if settings.prune.enabled and base is not None and not is_run(base):
+            raise UsageError(
+                f"text.prune needs a trained encoder, and {base} is no run of edge-msa text. Pass such a run, or omit "
+                "--encoder to prune the encoder of the first teacher."
+            )
         if settings.intermediate.enabled and not settings.transfer.epochs:
             raise UsageError(
                 "text.transfer.epochs must be at least 1 with text.intermediate, which the transfer stage trains with, "
                 "got 0. Raise it, or set text.intermediate.hidden and relations to 0."
             )
         return
+    if settings.prune.enabled:
+        raise UsageError("text.prune needs an encoder, but the student has a table. Pass --text-encoder encoder.")
     if settings.intermediate.enabled:
         print_note("text.intermediate has no effect on an embedding table")
     if layers is not None and (base is None or is_table(base) or settings.initial_rows == "embeddings"):

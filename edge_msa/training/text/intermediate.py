@@ -68,7 +68,7 @@ class IntermediateTeacher:
                     f"{text_encoder.layers - 1}, got {self._layer}."
                 )
             _check_attention(text_encoder, "The first teacher")
-            _check_heads("the first teacher", self.dim, self.relation_heads)
+            _check_heads("the first teacher", text_encoder, self._layer, self.relation_heads)
         if not config.hidden:
             text_encoder.keep_layers(self._layer + 1, "the first teacher")
         self._text_encoder = text_encoder.eval().requires_grad_(requires_grad=False)
@@ -101,7 +101,7 @@ class IntermediateLoss(nn.Module):
         self._heads = teacher.relation_heads
         if config.relations:
             _check_attention(student, "The student")
-            _check_heads("the student", student.dim, self._heads)
+            _check_heads("the student", student, -1, self._heads)
         has_map = bool(config.hidden) and student.dim != teacher.dim
         self.projection = nn.Linear(student.dim, teacher.dim) if has_map else None
 
@@ -195,10 +195,13 @@ def _check_attention(text_encoder: TransformerTextEncoder, name: str) -> None:
         )
 
 
-def _check_heads(name: str, width: int, heads: int) -> None:
+def _check_heads(name: str, text_encoder: TransformerTextEncoder, layer: int, heads: int) -> None:
+    """Check that the relation heads divide the width of a layer's queries, which pruning may have reduced."""
+    width = int(_attention(text_encoder, layer).query.out_features)
     if width % heads:
         raise UsageError(
-            f"text.intermediate.relation_heads must divide the width of {name}, {width}, got {heads}. Set another one."
+            f"text.intermediate.relation_heads must divide the width of {name}'s attention, {width}, got {heads}. Set "
+            "another one."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import RunError
+from edge_msa.models.encoder_widths import EncoderWidths
 from edge_msa.models.pretrained import import_transformers
 from edge_msa.models.text_encoders import EmbeddingTableEncoder, TextEncoder, TransformerTextEncoder
 
@@ -80,6 +82,8 @@ def write_text_input(folder: Path, text_input: TextInput) -> str:
         description |= {"size": text_encoder.table.num_embeddings, "dim": text_encoder.dim}
     else:
         description |= {"config": text_encoder.encoder.config.to_dict()}
+        if text_encoder.widths is not None:
+            description |= {"widths": dataclasses.asdict(text_encoder.widths)}
     weights = {
         name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in text_encoder.state_dict().items()
     }
@@ -157,4 +161,7 @@ def _create_text_encoder(description: dict[str, Any]) -> TextEncoder:
     transformers = import_transformers("This run's text encoder")
     config = dict(description["config"])
     model_config = transformers.AutoConfig.for_model(config.pop("model_type"), **config)
-    return TransformerTextEncoder(transformers.AutoModel.from_config(model_config))
+    text_encoder = TransformerTextEncoder(transformers.AutoModel.from_config(model_config))
+    if widths := description.get("widths"):
+        EncoderWidths(tuple(widths["heads"]), tuple(widths["neurons"])).apply(text_encoder.encoder)
+    return text_encoder
