@@ -16,7 +16,14 @@ from pydantic_core import PydanticUndefined
 from edge_msa.config.recipes import SIZES, preset_names
 from edge_msa.config.section import RecipeSection
 from edge_msa.config.settings import PipelineRecipe
-from edge_msa.config.students import IntermediateTargets, ModalityRecipe, StudentRecipe, TextRecipe, TextStage
+from edge_msa.config.students import (
+    IntermediateTargets,
+    ModalityRecipe,
+    PruneRecipe,
+    StudentRecipe,
+    TextRecipe,
+    TextStage,
+)
 from edge_msa.config.teachers import AlmtRecipe, HrlfRecipe
 from edge_msa.config.training import MsmConfig
 from site_pages.markdown import code, prose, table
@@ -29,6 +36,7 @@ SECTIONS: tuple[tuple[str, type[RecipeSection]], ...] = (
     ("[student.language], [student.audio], [student.vision]", ModalityRecipe),
     ("[text]", TextRecipe),
     ("[text.intermediate]", IntermediateTargets),
+    ("[text.prune]", PruneRecipe),
     ("[text.transfer], [text.final], [text.train]", TextStage),
     ("[hrlf.msm], [almt.msm], [student.msm], [text.msm]", MsmConfig),
 )

@@ -20,6 +20,7 @@ from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import SIMS
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
+from edge_msa.models.encoder_widths import EncoderWidths
 from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.text_encoders import EmbeddingTableEncoder
 from edge_msa.reporting.text_sweep import RECORD_NAME, TextSweep
@@ -394,6 +395,27 @@ def test_a_student_starts_from_chosen_layers_of_another_encoder(
     again = distill_text([teacher], output_dir=tmp_path / "again", encoder=run, **options)
     assert again.spec.features["language"].extractor == "edge-msa text encoder from other-encoder"
     assert again.spec.dims == {"language": 24}
+
+
+def test_a_student_starts_from_a_pruned_teacher(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
+    recipe = {"text": {**QUICK["text"], "prune": {"heads": 0.5, "neurons": 0.5}}}
+    options: dict[str, Any] = {"transcripts": [str(transcripts)], "text_encoder": "encoder", "recipe": recipe}
+    run = distill_text([teacher], output_dir=tmp_path / "run", layers=1, **options)
+    encoder = encoder_of(load_text_input(run))
+    assert (encoder.layers, encoder.widths) == (1, EncoderWidths((1,), (16,)))
+    again = distill_text([teacher], output_dir=tmp_path / "again", encoder=run, **options)
+    assert encoder_of(load_text_input(again)).widths == EncoderWidths((1,), (16,))
+
+
+def test_pruning_needs_a_trained_encoder(teacher: Run, toy_encoder: Path, transcripts: Path, tmp_path: Path) -> None:
+    recipe = {"text": {**QUICK["text"], "prune": {"heads": 0.5}}}
+    options: dict[str, Any] = {"output_dir": tmp_path / "run", "recipe": recipe}
+    with pytest.raises(UsageError, match=r"text\.prune needs a trained encoder, and .* is no run of edge-msa text"):
+        distill_text([teacher], transcripts=transcripts, text_encoder="encoder", encoder=toy_encoder, **options)
+    with pytest.raises(UsageError, match=r"text\.prune needs an encoder, but the student has a table"):
+        distill_text([teacher], transcripts=transcripts, **options)
+    with pytest.raises(UsageError, match=r"text\.prune needs a teacher"):
+        train_text(transcripts, encoder=toy_encoder, **options)
 
 
 def test_a_student_imitates_the_states_of_its_first_teacher(

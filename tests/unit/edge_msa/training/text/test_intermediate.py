@@ -110,9 +110,9 @@ def test_unusable_heads_layers_and_tokens_raise_an_error(toy_encoder: Path) -> N
 
     with pytest.raises(UsageError, match=r"relation_layer must be .* from 0 to 2, got 3"):
         teacher(relation_layer=3)
-    with pytest.raises(UsageError, match="must divide the width of the first teacher, 24, got 5"):
+    with pytest.raises(UsageError, match="must divide the width of the first teacher's attention, 24, got 5"):
         teacher(relation_heads=5)
-    with pytest.raises(UsageError, match="must divide the width of the student, 16, got 3"):
+    with pytest.raises(UsageError, match="must divide the width of the student's attention, 16, got 3"):
         IntermediateLoss(encoder_of(make_encoder_input(toy_encoder)), teacher(relation_heads=3))
     with pytest.raises(UsageError, match="teacher-0 splits texts differently"):
         check_same_tokens(make_table_input(), make_encoder_input(toy_encoder), TEXTS, "teacher-0")
