@@ -90,7 +90,7 @@ def measure_importance(
             changes = [(values * gradient).sum(dim=1).cpu() for values, gradient in zip(inputs, gradients, strict=True)]
             for index, (heads, neurons) in enumerate(sums):
                 of_heads, of_neurons = changes[2 * index].detach(), changes[2 * index + 1].detach()
-                heads.add_(of_heads.unflatten(1, (len(heads), -1)).sum(dim=2).abs().sum(dim=0))
+                heads.add_(of_heads.reshape(len(of_heads), len(heads), -1).sum(dim=2).abs().sum(dim=0))
                 neurons.add_(of_neurons.abs().sum(dim=0))
     model.requires_grad_(requires_grad=True)
     return sums

@@ -48,7 +48,7 @@ def test_importance_is_the_gradient_of_a_factor_on_each_part(toy_encoder: Path) 
     for ids in text_input.tokenizer.ids(TEXTS):
         gradients = torch.autograd.grad(model(*text_input.batch([ids])).sum(), factors)
         for total, gradient in zip(expected, gradients, strict=True):
-            total.add_(gradient.unflatten(0, (len(total), -1)).sum(dim=1).abs())
+            total.add_(gradient.reshape(len(total), -1).sum(dim=1).abs())
     for hook in hooks:
         hook.remove()
     for index, (heads, neurons) in enumerate(importance):
