@@ -44,6 +44,8 @@ class TextInputSpec:
     """Longest token sequence; longer texts are cut at the end."""
     digest: str
     """SHA-256 over the files of the tokenizer and the text encoder."""
+    context: int = 0
+    """Number of earlier utterances that the text encoder reads."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,13 @@ class ModelSpec:
     def feature_modalities(self) -> tuple[str, ...]:
         """The modalities whose frames come from the data, not from the model's own text encoder."""
         return tuple(name for name in self.dims if name != "language" or self.text_input is None)
+
+    @property
+    def encoder_tokens(self) -> int:
+        """Tokens of the longest input of the text encoder; 0 without one."""
+        if self.text_input is None:
+            return 0
+        return self.text_input.max_tokens if self.text_input.context else self.windows["language"]
 
     @classmethod
     def for_training(cls, dataset: Dataset, source: str) -> ModelSpec:

@@ -9,6 +9,7 @@ import typer
 
 from edge_msa.cli.completion import complete_target
 from edge_msa.cli.paths import CONTAINER, FILE, FOLDER, INPUT, Output
+from edge_msa_runtime.inputs.conversations import MAX_CONTEXT
 
 HARDWARE, REMOTE, ADVANCED, GENERAL = "Hardware", "Remote device", "Advanced", "General"
 """Sections of a help page, besides "Options"."""
@@ -78,6 +79,17 @@ Transcripts = Annotated[
 ENCODER_HELP = "BERT-like encoder: a folder or a name on the Hugging Face Hub."
 Encoder = Annotated[str, typer.Option("--encoder", metavar="NAME", help=ENCODER_HELP), INPUT]
 LAYERS_HELP = "Encoder layers to keep: a number, such as 3 for the first three, or indices from 0, such as 0,4,8."
+Context = Annotated[
+    int | None,
+    typer.Option(
+        "--context",
+        min=0,
+        max=MAX_CONTEXT,
+        metavar="N",
+        help="Number of earlier utterances of the same video that an encoder reads.",
+        show_default="the recipe's, 0",
+    ),
+]
 EncoderLayers = Annotated[str | None, typer.Option("--layers", metavar="LAYERS", help=LAYERS_HELP, show_default="all")]
 TextModel = Annotated[
     Path | None,

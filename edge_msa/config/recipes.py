@@ -191,21 +191,32 @@ def student_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = 
     return _from_preset(StudentRecipe(), "student", preset).updated(changes, where="student")
 
 
-def text_recipe(table: Mapping[str, Any], kind: str, *, epochs: int | None = None) -> TextRecipe:
+def text_recipe(
+    table: Mapping[str, Any], kind: str, *, epochs: int | None = None, context: int | None = None
+) -> TextRecipe:
     """Return the recipe of a text model.
 
     Args:
         table: The `text` table of a recipe file. Its `preset` names the preset to start from (default: `kind`).
         kind: The kind of the text encoder, `encoder` or `table`.
         epochs: The number of epochs of both stages (default: the recipe's).
+        context: The number of earlier utterances that an encoder reads (default: the recipe's).
 
     Raises:
-        UsageError: A key or preset is unknown, or a value is invalid.
+        UsageError: A key or preset is unknown, or a value is invalid. A table has no context.
     """
     preset, changes = _split_preset(table, kind)
+    if context is not None:
+        changes = merge_tables(changes, {"context": context})
     if epochs is not None:
         changes = merge_tables(changes, {"transfer": {"epochs": epochs}, "final": {"epochs": epochs}})
-    return _from_preset(TextRecipe(), "text", preset).updated(changes, where="text")
+    recipe = _from_preset(TextRecipe(), "text", preset).updated(changes, where="text")
+    if recipe.context and kind == "table":
+        raise UsageError(
+            f"text.context must be 0 for an embedding table, whose rows do not depend on other words, got "
+            f"{recipe.context}. Use an encoder, or the conversation memory, which `export` fits for every model."
+        )
+    return recipe
 
 
 def preset_of(table: str, values: Mapping[str, Any], data: str) -> str:

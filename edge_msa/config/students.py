@@ -22,6 +22,7 @@ from edge_msa.data.tasks import Task
 from edge_msa.data.tokenization import Normalization
 from edge_msa.models.student import ModalitySizes, StudentConfig
 from edge_msa.models.student_encoder import Recurrence
+from edge_msa_runtime.inputs.conversations import MAX_CONTEXT
 
 ALIGNMENT_TERMS = ("hint", "hmi", "hal", "relations")
 """Loss terms on representations, by the names of their weights in the recipe."""
@@ -224,6 +225,12 @@ class TextRecipe(OptimizerConfig):
     pre-trained tokenizer does itself. `auto` is `english` for English transcripts, unless a pre-trained tokenizer
     distinguishes case. Otherwise it is `tokenizer` for a pre-trained one, and `words` for a new table. A run
     keeps its tokenizer."""
+    context: Annotated[int, Field(ge=0, le=MAX_CONTEXT)] = 0
+    """Number of earlier utterances of the same video that a Transformer encoder reads after each text. Their tokens
+    count toward `max_tokens`; the oldest ones are left out first. An embedding table has none, because its rows do not
+    depend on other words."""
+    context_dropout: Probability = 0.3
+    """Share of the texts that training shows without earlier utterances, so that the model works without them."""
     freeze_embeddings: bool = True
     """Whether the word embeddings of a Transformer encoder stay fixed. Most words never occur in the training texts."""
     reset_layers: Annotated[int, Field(ge=0)] = 0

@@ -11,6 +11,7 @@ describes the rules for padding and for values that are not finite. The others a
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
 from edge_msa_runtime.features import FeatureSource
+from edge_msa_runtime.inputs.conversations import earlier_texts
 from edge_msa_runtime.inputs.frames import RawSplit, build_frames
 from edge_msa_runtime.inputs.sample_ids import make_unique, position_from_id, video_from_id
 from edge_msa_runtime.modalities import MODALITIES
@@ -88,7 +90,9 @@ def _assemble_split(name: SplitName, raw: RawSplit, task: Task, options: LoadOpt
         all_notes.append(
             f"{name}: {format_part(empty, len(ids), 'sample', 'has', 'have')} no valid frame of any modality"
         )
-    return Split(ids, tuple(groups), labels, modalities, texts, _positions(raw, groups))
+    positions = _positions(raw, groups)
+    earlier = earlier_texts(texts, groups, positions or (math.nan,) * len(ids)) if texts else ()
+    return Split(ids, tuple(groups), labels, modalities, texts, positions, earlier)
 
 
 def _positions(raw: RawSplit, groups: Sequence[str]) -> tuple[float, ...]:

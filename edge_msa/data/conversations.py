@@ -8,31 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import Split
+from edge_msa_runtime.inputs.conversations import order_videos
 
 Rows = NDArray[np.int64]
 
 
 def order_conversations(split: Split, rows: Rows | None = None) -> list[Rows]:
-    """Return the rows of each video in the order of its utterances.
-
-    A video of which a position is unknown has no order, so each of its samples is a conversation of its own. Samples
-    with the same position keep the order of the file.
+    """Return the rows of each video in the order of its utterances, as `order_videos` does.
 
     Args:
         split: The split.
         rows: Rows of the samples that count (default: all).
     """
+    chosen = np.arange(len(split), dtype=np.int64) if rows is None else rows
     positions = split.positions or (math.nan,) * len(split)
-    videos: dict[str, list[int]] = {}
-    for row in range(len(split)) if rows is None else rows.tolist():
-        videos.setdefault(split.groups[row], []).append(row)
-    conversations: list[Rows] = []
-    for members in videos.values():
-        if all(math.isfinite(positions[row]) for row in members):
-            conversations.append(np.array(sorted(members, key=positions.__getitem__), np.int64))
-        else:
-            conversations += [np.array([row], np.int64) for row in members]
-    return conversations
+    videos = [split.groups[row] for row in chosen]
+    return [chosen[members] for members in order_videos(videos, [positions[row] for row in chosen])]
 
 
 def why_no_conversations(name: str, split_name: str, split: Split) -> str | None:

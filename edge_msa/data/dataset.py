@@ -49,7 +49,8 @@ class Frames:
     values: FloatArray | None = None
     """(N, T, d) float32."""
     ids: NDArray[np.integer] | None = None
-    """(N, T): rows of `table`, or tokens for `encoder`, negative at padding."""
+    """(N, T): rows of `table`, or tokens for `encoder`, negative at padding. An encoder also reads the tokens that are
+    not valid, such as those of earlier utterances, but they become no frames."""
     table: FloatArray | None = None
     """(V, d) float32."""
     encoder: FrameEncoder | None = None
@@ -114,6 +115,15 @@ class Frames:
             ids=None if self.ids is None else self.ids[rows],
         )
 
+    def alone(self) -> Frames:
+        """Return the modality without the tokens that become no frames, such as those of earlier utterances.
+
+        Call it before `keep`, which hides words but leaves their tokens.
+        """
+        if self.encoder is None or self.ids is None:
+            return self
+        return replace(self, ids=np.where(self.valid, self.ids, -1))
+
     def keep(self, kept: BoolArray) -> Frames:
         """Return the modality without the frames that are not `kept`, (N, T).
 
@@ -144,6 +154,9 @@ class Split:
     """The transcript of each sample; empty if the data has no texts."""
     positions: tuple[float, ...] = ()
     """Number or start in seconds of each sample inside its video, NaN where unknown; empty if nothing is known."""
+    earlier: tuple[tuple[str, ...], ...] = ()
+    """The last texts before each sample in its video, the newest last (`earlier_texts`); empty without texts. They stay
+    the same if samples are left out."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.modalities) - set(MODALITIES))
@@ -153,6 +166,7 @@ class Split:
         sizes |= {name: len(frames.valid) for name, frames in self.modalities.items()}
         sizes |= {"texts": len(self.texts)} if self.texts else {}
         sizes |= {"positions": len(self.positions)} if self.positions else {}
+        sizes |= {"earlier": len(self.earlier)} if self.earlier else {}
         for name, size in sizes.items():
             if size != len(self.ids):
                 raise DataError(f"{name} must have {len(self.ids)} samples, as ids has, got {size}.")
@@ -192,7 +206,14 @@ class Split:
             {name: frames.select(rows) for name, frames in self.modalities.items()},
             tuple(self.texts[row] for row in rows) if self.texts else (),
             tuple(self.positions[row] for row in rows) if self.positions else (),
+            tuple(self.earlier[row] for row in rows) if self.earlier else (),
         )
+
+    def without_earlier(self) -> Split:
+        """Return the split as if each sample was the first of its video, for models that read earlier utterances."""
+        if not self.earlier:
+            return self
+        return replace(self, modalities={name: frames.alone() for name, frames in self.modalities.items()}, earlier=())
 
     def sample(self, row: int) -> dict[str, FloatArray]:
         """Return the valid frames of one sample, (T_valid, d) for each modality that it has."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.errors import DataError, UsageError
+from edge_msa_runtime.text.earlier_utterances import append_utterances, ending_of
 from edge_msa_runtime.wording import format_part
 
 UNKNOWN = "[UNK]"
@@ -75,6 +76,8 @@ class TextTokenizer:
     """Longer texts are cut at the end."""
     special: bool
     """Whether to add the tokenizer's special tokens to each text, as BERT-like encoders require."""
+    context: int = 0
+    """Number of earlier utterances that an encoder reads after each text."""
 
     @property
     def size(self) -> int:
@@ -107,6 +110,40 @@ class TextTokenizer:
         encodings, added = self._encode(texts)
         return [np.array(item.ids if len(item.ids) > added else [], np.int64) for item in encodings]
 
+    def append_earlier(
+        self, ids: Sequence[NDArray[np.int64]], earlier: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.int64]]:
+        """Return token ids of texts with those of the earlier utterances after them, at most `max_tokens` each.
+
+        Args:
+            ids: The token ids of each text, see `ids`. A text without words gets no earlier utterances.
+            earlier: The utterances before each text, the newest last; empty if there are none.
+        """
+        if not self.context or not earlier:
+            return list(ids)
+        newest = [texts[-self.context :] for texts in earlier]
+        distinct = list(dict.fromkeys(text for texts in newest for text in texts))
+        encodings = self._tokenizer.encode_batch(list(map(_replace_surrogates, distinct)), add_special_tokens=False)
+        tokens = {
+            text: [token for part in (item, *item.overflowing) for token in part.ids]
+            for text, item in zip(distinct, encodings, strict=True)
+        }
+        ending = self.ending
+        return [
+            np.array(
+                append_utterances(own.tolist(), [tokens[text] for text in texts], ending, self.max_tokens), np.int64
+            )
+            if len(own)
+            else own
+            for own, texts in zip(ids, newest, strict=True)
+        ]
+
+    @property
+    def ending(self) -> list[int]:
+        """The special tokens at the end of a text, e.g. [SEP], which separate utterances."""
+        encoding = self._tokenizer.encode("a", add_special_tokens=self.special)
+        return ending_of(encoding.ids, encoding.special_tokens_mask)
+
     def truncation_note(self, name: str, texts: Sequence[str]) -> str | None:
         """Return a note on the texts of more than `max_tokens` tokens, or None if there are none.
 
@@ -128,14 +165,18 @@ class TextTokenizer:
 
     def _encode(self, texts: Sequence[str]) -> tuple[Sequence[Any], int]:
         """Return the encoding of each text, and how many of its tokens are special."""
-        # The library rejects an unpaired surrogate. It becomes a question mark, which the normalizer removes.
-        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        clean = [_replace_surrogates(text) for text in texts]
         added = int(self._tokenizer.num_special_tokens_to_add(is_pair=False)) if self.special else 0
         return self._tokenizer.encode_batch(clean, add_special_tokens=self.special), added
 
     @property
     def _tokenizer(self) -> Any:
         return _load_tokenizer(self.tokenizer, self.max_tokens)
+
+
+def _replace_surrogates(text: str) -> str:
+    """Return a text with question marks in place of unpaired surrogates, which the library rejects."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @functools.lru_cache(maxsize=16)

@@ -19,7 +19,7 @@ def choose_golden_samples(
 
     If no sample has all of them, the golden sample combines modalities of several samples, because every subset must be
     verified on the device. If the validation split lacks a modality of the model, all golden samples come from the
-    training split.
+    training split. Text encoders that read earlier utterances get none.
 
     Args:
         dataset: The data, not normalized.
@@ -32,6 +32,7 @@ def choose_golden_samples(
     split = dataset.split("valid")
     if not all(name in split.modalities and split.modalities[name].valid.any() for name in modalities):
         split = dataset.splits.get("train", split)
+    split = split.without_earlier()
     samples = []
     for subset in subsets_of(modalities):
         rows = {name: _longest_row(split, subset, name) for name in subset.modalities}

@@ -67,4 +67,6 @@ def _load_text(run: Run) -> ExportableText | None:
     if isinstance(text_encoder, EmbeddingTableEncoder):
         rows = np.asarray(text_encoder.table.weight.detach().numpy(), np.float32)
         return TextTable(tokenizer.tokenizer, rows, tokenizer.max_tokens)
-    return TextGraph(tokenizer.tokenizer, text_encoder.exportable(), text_encoder.dim, tokenizer.max_tokens)
+    return TextGraph(
+        tokenizer.tokenizer, text_encoder.exportable(), text_encoder.dim, tokenizer.max_tokens, tokenizer.context
+    )

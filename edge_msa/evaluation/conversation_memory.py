@@ -135,36 +135,48 @@ def measure_context(
     ordered = [members for members in order_conversations(split, rows) if len(members) > 1]
     if fit.head is None or not ordered:
         return None
-    units = Units.of(split.groups)
     by_subset, changes = {}, {}
     for subset, (rows, values) in scores.items():
         adjusted = (
             values + fit.left_out[subset] if fit.left_out else adjust_scores(fit.head, split, subset, rows, values)
         )
-        labels = split.labels[rows]
-        by_subset[subset.value] = dict(measure(task, labels, adjusted))
-        before, after = (estimate_metrics(task, labels, item, rows, units, metrics) for item in (values, adjusted))
-        changes[subset.value] = {
-            name: _compare(before[name], after[name]) for name in metrics if before[name].has_variance
-        }
+        by_subset[subset.value] = dict(measure(task, split.labels[rows], adjusted))
+        changes[subset.value] = compare_scores(task, split, rows, values, adjusted, metrics)
     return ContextResult(sum(len(members) - 1 for members in ordered), len(ordered), by_subset, changes)
+
+
+def compare_scores(
+    task: Task, split: Split, rows: Rows, before: FloatArray, after: FloatArray, metrics: Sequence[str]
+) -> dict[str, Change]:
+    """Return by metric what changes from the predictions `before` (n,) of some rows (n,) to those `after`.
+
+    Metrics that do not vary over videos are left out.
+    """
+    units, labels = Units.of(split.groups), split.labels[rows]
+    first, second = (estimate_metrics(task, labels, item, rows, units, metrics) for item in (before, after))
+    return {name: _compare(first[name], second[name]) for name in metrics if first[name].has_variance}
 
 
 def format_context(result: ContextResult) -> str:
     """Return a table of the metrics with context and of the changes, with a title."""
-    names = list(next(iter(result.by_subset.values())))
-    changed = list(dict.fromkeys(name for items in result.changes.values() for name in items))
+    return f"{context_title(result)}:\n{format_changes(result.by_subset, result.changes)}"
+
+
+def format_changes(by_subset: Mapping[str, Mapping[str, float]], changes: Mapping[str, Mapping[str, Change]]) -> str:
+    """Return a table of metrics by subset, and of the changes with their intervals."""
+    names = list(next(iter(by_subset.values())))
+    changed = list(dict.fromkeys(name for items in changes.values() for name in items))
     header = ["available", *(describe(name).title for name in names)]
     header += [f"change of {describe(name).title} (95 % interval)" for name in changed]
     rows = [
         [
             subset,
             *(describe(name).format(metrics[name]) for name in names),
-            *(_format_change(name, result.changes[subset].get(name)) for name in changed),
+            *(_format_change(name, changes[subset].get(name)) for name in changed),
         ]
-        for subset, metrics in result.by_subset.items()
+        for subset, metrics in by_subset.items()
     ]
-    return f"{context_title(result)}:\n{text_table(header, rows)}"
+    return text_table(header, rows)
 
 
 def describe_context(result: ContextResult) -> str:

@@ -34,10 +34,12 @@ from edge_msa.evaluation.baseline_check import (
 from edge_msa.evaluation.conversation_memory import (
     ContextFit,
     ContextResult,
+    Scores,
     adjust_scores,
     format_context,
     measure_context,
 )
+from edge_msa.evaluation.earlier_utterances import EarlierUtterances, format_earlier, measure_earlier
 from edge_msa.evaluation.intervals.frame_loss import lose_frames
 from edge_msa.evaluation.intervals.quality import (
     COMPLETE,
@@ -170,6 +172,9 @@ class Evaluation(Table):
     that the bundle states."""
     context: ContextResult | None = None
     """Metrics with the conversation memory; None if there is none. All other fields are without it."""
+    earlier: EarlierUtterances | None = None
+    """Metrics without the earlier utterances that the text encoder reads; None if it reads none. All other fields are
+    with them."""
     notes: tuple[str, ...] = ()
     """What a user must know about the result."""
     agreement: Agreement | None = None
@@ -201,8 +206,8 @@ class Evaluation(Table):
     def rows(self) -> tuple[Row, ...]:
         """One row per subset, for the mean over incomplete subsets, per baseline, and per Bayes optimum.
 
-        `kind` is `model`, `average`, `model with context`, `baseline` or `bayes optimum`. `available` is the subset, or
-        the name of the baseline. Accuracies and F1 are fractions from 0 to 1.
+        `kind` is `model`, `average`, `model with context`, `model without earlier utterances`, `baseline` or `bayes
+        optimum`. `available` is the subset, or the name of the baseline. Accuracies and F1 are fractions from 0 to 1.
         """
         rows: list[Row] = [
             {"kind": "model", "available": subset, "samples": self.counts[subset], **metrics}
@@ -215,6 +220,9 @@ class Evaluation(Table):
                 rows.append(
                     {"kind": "model with context", "available": subset, "samples": self.counts[subset], **metrics}
                 )
+        for subset, metrics in ({} if self.earlier is None else self.earlier.without).items():
+            kind = "model without earlier utterances"
+            rows.append({"kind": kind, "available": subset, "samples": self.counts[subset], **metrics})
         for name, metrics in self.baselines.items():
             rows.append({"kind": "baseline", "available": name, "samples": self.samples, **metrics})
         for subset, metrics in self.bayes_optimum.items():
@@ -291,6 +299,8 @@ class Evaluation(Table):
             }
             context = fields.get("context")
             fields["context"] = None if context is None else ContextResult.from_json(context)
+            earlier = fields.get("earlier")
+            fields["earlier"] = None if earlier is None else EarlierUtterances.from_json(earlier)
             for name in ("skipped_subsets", "notes"):
                 fields[name] = tuple(fields.get(name, ()))
             return cls(**fields)
@@ -308,6 +318,7 @@ def evaluate(
     stated: StatedIntervals | None = None,
     missing_frames: bool = False,
     context: ContextFit | None = None,
+    reads_earlier: int = 0,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> tuple[Evaluation, tuple[SubsetPredictions, ...]]:
@@ -323,6 +334,8 @@ def evaluate(
         missing_frames: Whether to measure their coverage also on utterances with missing frames.
         context: The context head of the model. If the split is the one that it was fitted on, scores are adjusted by
             heads that were fitted without their videos.
+        reads_earlier: Number of earlier utterances that the text encoder of the model reads. Predictions without them
+            are then compared.
         seed: Seed of the bootstrap and of the missing frames.
         resamples: Number of bootstrap resamples; 0 for no intervals.
 
@@ -357,14 +370,31 @@ def evaluate(
         evaluation = dataclasses.replace(
             evaluation, context=_measure_context(dataset.task, split, predictions, context)
         )
+    if reads_earlier and any(split.earlier):
+        with activity(f"Predicting the {split_name} split without earlier utterances: {what}"):
+            alone = [item for item in _predict_subsets(predict, split.without_earlier()) if "l" in item.subset.value]
+        evaluation = dataclasses.replace(
+            evaluation,
+            earlier=measure_earlier(
+                dataset.task,
+                split,
+                reads_earlier,
+                _by_subset(predictions),
+                _by_subset(alone),
+                checked_metrics(dataset.task),
+            ),
+        )
     return evaluation, predictions
+
+
+def _by_subset(predictions: Sequence[SubsetPredictions]) -> Scores:
+    return {item.subset: (item.rows, item.scores) for item in predictions}
 
 
 def _measure_context(
     task: Task, split: Split, predictions: Sequence[SubsetPredictions], fit: ContextFit
 ) -> ContextResult | None:
-    scores = {item.subset: (item.rows, item.scores) for item in predictions}
-    return measure_context(task, split, scores, fit, checked_metrics(task))
+    return measure_context(task, split, _by_subset(predictions), fit, checked_metrics(task))
 
 
 def _measure_intervals(
@@ -530,6 +560,8 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
             yield f"  {subset.ljust(3)}  {', '.join(parts)}"
     if evaluation.context is not None:
         yield f"\n{format_context(evaluation.context)}"
+    if evaluation.earlier is not None:
+        yield f"\n{format_earlier(evaluation.earlier)}"
     if evaluation.prediction_intervals:
         yield f"\n{format_quality(evaluation.prediction_intervals, sets=evaluation.predicts_classes)}"
     if evaluation.skipped_subsets:

@@ -66,9 +66,12 @@ def session_inputs(session: Session, split: Split, row: int, subset: Subset) -> 
     """Return the arguments of `Session.predict` for the modalities of a sample that are in a subset."""
     sample, masks = split.masked_sample(row)
     inputs: dict[str, Any] = {name: sample[name] for name in subset.modalities if name in sample}
-    if session.manifest.language is not None and "language" in inputs:
+    text = session.manifest.language
+    if text is not None and "language" in inputs:
         del inputs["language"]
         inputs["text"] = split.texts[row]
+        if text.context and split.earlier:
+            inputs["context"] = split.earlier[row]
     return {**inputs, "valid": {name: mask for name, mask in masks.items() if name in inputs}}
 
 

@@ -165,8 +165,12 @@ class TextModel(nn.Module):
         self.text_encoder = text_encoder
         self.student = student
 
-    def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
-        """Return the predictions (B, outputs) of ids (B, T) int64, with `valid` (B, T) bool without gaps."""
+    def forward(self, ids: Tensor, valid: Tensor, own: Tensor | None = None) -> Tensor:
+        """Return the predictions (B, outputs) of ids (B, T) int64, with `valid` (B, T) bool without gaps.
+
+        `own` (B, T) bool are the tokens of the current utterances, which become frames (default: all that are valid).
+        The encoder also reads the others.
+        """
         frames = self.text_encoder(ids, valid)
-        prediction: Tensor = self.student({"language": frames}, {"language": valid})
+        prediction: Tensor = self.student({"language": frames}, {"language": valid if own is None else own})
         return prediction

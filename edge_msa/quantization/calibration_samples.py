@@ -35,7 +35,7 @@ def draw_calibration_samples(
     Args:
         dataset: The data, not normalized.
         text: The student's text encoder, or None if it has none.
-        max_tokens: Longest text, in tokens of the language window.
+        max_tokens: Longest input of the text encoder.
         gap_frames: The student's gap frames (d,), not normalized, by modality.
         num_samples: Number of samples. For a text encoder, a quarter as many texts are drawn.
         seed: Seed of the draw.
@@ -47,8 +47,9 @@ def draw_calibration_samples(
     yield from _reported(frames, total, f"{split_name} samples")
     if isinstance(text, TextGraph):
         rows = np.random.default_rng(seed).permutation(len(split))[: -(-num_samples // SAMPLES_PER_TEXT)]
-        tokenizer = TextTokenizer(text.tokenizer, text.max_tokens, special=True)
-        texts = encoder_inputs(tokenizer, [split.texts[row] for row in rows], max_tokens)
+        tokenizer = TextTokenizer(text.tokenizer, text.max_tokens, special=True, context=text.context)
+        drawn = split.select(rows)
+        texts = encoder_inputs(tokenizer, drawn.texts, drawn.earlier, max_tokens)
         yield from _reported(texts, len(rows), f"{split_name} texts")
 
 

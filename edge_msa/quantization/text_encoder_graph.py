@@ -33,7 +33,8 @@ class TextEncoderGraph:
     def export(cls, text: TextGraph, length: int) -> TextEncoderGraph:
         """Export the text encoder for texts of at most `length` tokens."""
         (graph,) = export_text_encoders(text, [length]).values()
-        return cls(graph, TextTokenizer(text.tokenizer, text.max_tokens, special=True), length, text.dim)
+        tokenizer = TextTokenizer(text.tokenizer, text.max_tokens, special=True, context=text.context)
+        return cls(graph, tokenizer, length, text.dim)
 
     @property
     def weights(self) -> frozenset[str]:
@@ -46,9 +47,10 @@ class TextEncoderGraph:
         path.write_bytes(graph.SerializeToString())
         program = backend.load(path)
         texts: list[NDArray[np.float32] | Sequence[NDArray[np.float32]]] = []
-        for text in split.texts:
-            inputs = next(encoder_inputs(self.tokenizer, [text], self.length), None)
-            texts.append([] if inputs is None else program(inputs)["frames"][0, : int(inputs["valid"].sum())])
+        counts = [min(len(ids), self.length) for ids in self.tokenizer.ids(split.texts)]
+        for text, earlier, count in zip(split.texts, split.earlier or [()] * len(split), counts, strict=True):
+            inputs = next(encoder_inputs(self.tokenizer, [text], [earlier], self.length), None)
+            texts.append([] if inputs is None else program(inputs)["frames"][0, :count])
         program.close()
         values = np.zeros((len(texts), self.length, self.dim), np.float32)
         valid = np.zeros((len(texts), self.length), np.bool_)

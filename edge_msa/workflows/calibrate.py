@@ -105,7 +105,7 @@ def calibrate(
         draw_calibration_samples,
         student.dataset,
         student.text,
-        student.spec.windows.get("language", 0),
+        student.spec.encoder_tokens,
         student.gap_frames,
         seed=seed,
     )
@@ -159,7 +159,7 @@ def _observed_graphs(graphs: GraphsByKey, student: DeployableStudent) -> GraphsB
     """Return the graphs to observe: one window graph per subset, and a text encoder graph if there is one."""
     observed = {key: graph for key, graph in graphs.items() if key.role == "window" and key.length is None}
     if isinstance(student.text, TextGraph):
-        observed |= export_text_encoders(student.text, [student.spec.windows["language"]])
+        observed |= export_text_encoders(student.text, [student.spec.encoder_tokens])
     return observed
 
 

@@ -221,7 +221,7 @@ def _member_names(folders: Sequence[str]) -> list[str]:
 
 
 def _open_validation(source: str, task: str | None, session: Session) -> Dataset:
-    """Return the dataset with what the members take.
+    """Return the dataset with what the members take, without earlier utterances.
 
     Raises:
         DataError: It does not fit, or its validation split has no labels.
@@ -237,7 +237,8 @@ def _open_validation(source: str, task: str | None, session: Session) -> Dataset
         raise DataError(
             f"{dataset.name} has no labeled validation split, which a cascade is chosen on. Pass other data."
         )
-    return selected
+    # A cascade reads no earlier utterances.
+    return replace(selected, splits={name: split.without_earlier() for name, split in selected.splits.items()})
 
 
 def _fit_routes(

@@ -130,6 +130,7 @@ def evaluate(
             stated=predictor.intervals,
             missing_frames=missing_frames,
             context=context,
+            reads_earlier=predictor.reads_earlier,
         )
         if reference is not None:
             other, reference_scores = evaluate_model(reference.predict, dataset, split, reference.source, resamples=0)
@@ -155,6 +156,8 @@ class Predictor:
     """The prediction intervals that a bundle states."""
     context: ContextHead | None = None
     """The context head that a bundle states."""
+    reads_earlier: int = 0
+    """Number of earlier utterances that the text encoder reads."""
 
 
 @contextmanager
@@ -175,15 +178,22 @@ def open_predictor(path: Path, dataset: Dataset, *, backend: str, precision: str
         if run.info.model == "almt":
             notes = (*selected.notes, *truncation_notes(selected, run.info.config["lengths"]))
             selected = replace(selected, notes=notes)
-        yield Predictor(run_predictor(run), Source(name, "run"), selected)
+        reads_earlier = 0 if run.spec.text_input is None else run.spec.text_input.context
+        yield Predictor(run_predictor(run), Source(name, "run"), selected, reads_earlier=reads_earlier)
         return
     if _is_bundle(path):
         with load(path, backend=backend, precision=precision) as session:
             print_notes(session.bundle.notes)
             source = replace(session_source(session, session.backend), name=name)
             selected = select_session_inputs(session, dataset)
+            manifest = session.manifest
             yield Predictor(
-                session_predictor(session), source, selected, session_intervals(session), session.manifest.context
+                session_predictor(session),
+                source,
+                selected,
+                session_intervals(session),
+                manifest.context,
+                0 if manifest.language is None else manifest.language.context,
             )
         return
     raise neither_run_nor_bundle(path)

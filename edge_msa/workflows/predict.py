@@ -221,7 +221,14 @@ def _samples(splits: Mapping[SplitName, Split], *, has_text: bool) -> Iterator[S
     for name, split in splits.items():
         for row, sample in enumerate(split.ids):
             frames, valid = split.masked_sample(row)
-            yield Sample(sample, name, frames, valid, text=split.texts[row] if has_text else None)
+            yield Sample(
+                sample,
+                name,
+                frames,
+                valid,
+                text=split.texts[row] if has_text else None,
+                earlier=split.earlier[row] if split.earlier else (),
+            )
 
 
 def _open(data: str, task: Task, split: SplitName | None) -> Dataset:

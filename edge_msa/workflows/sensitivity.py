@@ -183,7 +183,7 @@ def _search(
     """Search the plan of one quantization scheme. Layers that calibration keeps in FP32 are not part of the search."""
     text_encoder = None
     if isinstance(student.text, TextGraph):
-        text_encoder = TextEncoderGraph.export(student.text, student.spec.windows["language"])
+        text_encoder = TextEncoderGraph.export(student.text, student.spec.encoder_tokens)
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         scorer = PlanScorer(
             graphs,

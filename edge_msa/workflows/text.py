@@ -95,6 +95,7 @@ def train_text(
     output_dir: AnyPath,
     layers: int | str | Sequence[int] | None = None,
     recipe: AnyPath | Mapping[str, Any] | None = None,
+    context: int | None = None,
     epochs: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -116,6 +117,7 @@ def train_text(
         output_dir: Folder of the run. It appears only when it is complete.
         layers: Encoder layers to keep: a number from the first, or indices from 0, such as `[0, 4, 8]` (default: all).
         recipe: Settings of the text model, or a TOML file (default: the preset for the kind of encoder).
+        context: Number of earlier utterances of the same video that an encoder reads, instead of the recipe's.
         epochs: Number of epochs of each of the two training stages, instead of the recipe's.
         seed: Seed of every random choice, 0 to 2**32 - 1.
         device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
@@ -141,8 +143,9 @@ def train_text(
     kept = layers_of(layers)
     check_seed(seed)
     run_dir = output_folder(output_dir, "output_dir", [*files, encoder, recipe])
-    context = start_hardware(device, precision)
-    settings = text_recipe(load_table(recipe, "text"), "table" if is_table(encoder) else "encoder", epochs=epochs)
+    hardware = start_hardware(device, precision)
+    kind = "table" if is_table(encoder) else "encoder"
+    settings = text_recipe(load_table(recipe, "text"), kind, epochs=epochs, context=context)
     if settings.prune.enabled:
         raise UsageError("text.prune needs a teacher. Omit it, and prune the trained model with edge-msa text distill.")
     if len(files) == 1 and not settings.final.epochs:
@@ -154,7 +157,7 @@ def train_text(
     for source, dataset in zip(corpora.sources, corpora.datasets, strict=True):
         if not np.isfinite(dataset.split("train").labels).all():
             raise DataError(f"{source} has no scores. Use edge-msa text distill, which learns from teachers.")
-    inputs = corpora.input_digests | {"encoder": _encoder_digest(encoder), "precision": context.precision}
+    inputs = corpora.input_digests | {"encoder": _encoder_digest(encoder), "precision": hardware.precision}
     inputs["task"] = corpora.target.task.kind
     request = Request(
         "text train",
@@ -163,7 +166,7 @@ def train_text(
         inputs,
         corpora.input_names | {"encoder": encoder},
     )
-    if run := find_current_shared_run(run_dir, request, context):
+    if run := find_current_shared_run(run_dir, request, hardware):
         print_up_to_date(run_dir)
         return run
     text_input = text_encoder_from_source(
@@ -172,7 +175,7 @@ def train_text(
     others, target = corpora.train[:-1], corpora.train[-1]
     stages = {"transfer": Corpus.concatenate([*others, *[target] * settings.mix])} if others else {}
     stages |= {"final": Corpus.concatenate(corpora.train[-1:])}
-    run = _train(text_input, stages, corpora, settings, request, run_dir, context, _origin(encoder))
+    run = _train(text_input, stages, corpora, settings, request, run_dir, hardware, _origin(encoder))
     print_output("text model", run_dir, next_step(_next_command(run_dir, corpora)))
     return run
 
@@ -187,6 +190,7 @@ def distill_text(
     encoder: AnyPath | None = None,
     layers: int | str | Sequence[int] | None = None,
     recipe: AnyPath | Mapping[str, Any] | None = None,
+    context: int | None = None,
     epochs: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -209,6 +213,7 @@ def distill_text(
         layers: Encoder layers to keep: a number from the first, or indices from 0, such as `[0, 4, 8]` (default: all).
             For a table, the layers of `encoder` whose frames are averaged.
         recipe: Settings of the text model, or a TOML file (default: the preset for the kind of encoder).
+        context: Number of earlier utterances of the same video that an encoder reads, instead of the recipe's.
         epochs: Number of epochs of each of the two training stages, instead of the recipe's.
         seed: Seed of every random choice, 0 to 2**32 - 1.
         device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
@@ -236,8 +241,8 @@ def distill_text(
     kept = layers_of(layers)
     check_seed(seed)
     run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, *files, base, recipe])
-    context = start_hardware(device, precision)
-    settings = text_recipe(load_table(recipe, "text"), text_encoder, epochs=epochs)
+    hardware = start_hardware(device, precision)
+    settings = text_recipe(load_table(recipe, "text"), text_encoder, epochs=epochs, context=context)
     _check_base(text_encoder, base, kept, settings)
     sources = [load_run(path) for path in teacher_paths]
     for source in sources:
@@ -253,13 +258,13 @@ def distill_text(
                 "the teacher's task."
             )
     inputs = corpora.input_digests | {f"teacher {index}": source.digest for index, source in enumerate(sources)}
-    inputs |= {"precision": context.precision, "task": corpora.target.task.kind}
+    inputs |= {"precision": hardware.precision, "task": corpora.target.task.kind}
     key_settings = settings.model_dump() | {"text_encoder": text_encoder, "layers": kept}
     names = corpora.input_names | {f"teacher {index}": str(source.path) for index, source in enumerate(sources)}
     if base is not None:
         inputs["encoder"], names["encoder"] = _encoder_digest(base), base
     request = Request("text distill", key_settings, seed, inputs, names)
-    if run := find_current_shared_run(run_dir, request, context):
+    if run := find_current_shared_run(run_dir, request, hardware):
         print_up_to_date(run_dir)
         return run
     all_texts = Corpus.concatenate(corpora.train)
@@ -268,36 +273,41 @@ def distill_text(
     encoder_input = start.encoder() if text_encoder == "encoder" else None
     imitated = None if encoder_input is None else start.imitated(encoder_input)
     outputs = [
-        load_or_compute_outputs(source, all_texts.texts, cache_dir, context.device, context.precision)
+        load_or_compute_outputs(
+            source, all_texts.texts, all_texts.earlier, cache_dir, hardware.device, hardware.precision
+        )
         for source in sources
     ]
     predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
-    text_input = encoder_input or start.table(outputs[0], cache_dir, context)
+    text_input = encoder_input or start.table(outputs[0], cache_dir, hardware)
     target = Corpus.concatenate(corpora.train[-1:], predictions[-len(corpora.train[-1]) :])
-    copies = changed_copies(all_texts.texts, settings.transfer_copies, _COPIES_SEED) if settings.transfer_copies else ()
+    copies = changed_copies(all_texts.texts, settings.transfer_copies, _COPIES_SEED)
     stages = {
         "transfer": Corpus.join(
             dataclasses.replace(all_texts, predictions=predictions),
             *[target] * settings.mix,
-            *([_predict_copies(copies, sources, cache_dir, context)] if copies else []),
+            *([_predict_copies(copies, all_texts, sources, cache_dir, hardware)] if copies else []),
         ),
         "final": target,
     }
     origin = _origin(str(sources[0].path) if base is None else base)
-    run = _train(text_input, stages, corpora, settings, request, run_dir, context, origin, imitated)
+    run = _train(text_input, stages, corpora, settings, request, run_dir, hardware, origin, imitated)
     print_output("text model", run_dir, next_step(_next_command(run_dir, corpora)))
     return run
 
 
 def _predict_copies(
-    texts: tuple[str, ...], teachers: Sequence[Run], cache_dir: Path, context: TrainingContext
+    copies: Mapping[str, int], corpus: Corpus, teachers: Sequence[Run], cache_dir: Path, context: TrainingContext
 ) -> Corpus:
-    """Return unlabeled texts with the mean prediction of the teachers."""
+    """Return changed texts without labels, with the mean prediction of the teachers and what is before the original."""
+    texts = tuple(copies)
+    earlier = tuple(corpus.earlier[row] for row in copies.values())
     outputs = [
-        load_or_compute_outputs(teacher, texts, cache_dir, context.device, context.precision) for teacher in teachers
+        load_or_compute_outputs(teacher, texts, earlier, cache_dir, context.device, context.precision)
+        for teacher in teachers
     ]
     predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
-    return Corpus(texts, np.full(len(texts), np.nan, np.float32), predictions)
+    return Corpus(texts, np.full(len(texts), np.nan, np.float32), predictions, earlier)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -336,6 +346,11 @@ class _Start:
                 "table. Pass another teacher first, or set text.intermediate.hidden and relations to 0."
             )
         check_same_tokens(source, student, self.texts, str(self.teacher.path))
+        if source.tokenizer.context != student.tokenizer.context:
+            raise UsageError(
+                f"text.intermediate needs a student with the context of its first teacher, {source.tokenizer.context}, "
+                f"got {student.tokenizer.context}. Pass the option --context."
+            )
         return IntermediateTeacher(source.text_encoder, config)
 
     def table(self, outputs: TeacherOutputs, cache_dir: Path, context: TrainingContext) -> TextInput:
@@ -450,7 +465,9 @@ def _create_spec(trained: TrainedTextModel, corpora: _Corpora, digest: str, orig
         {"language": source},
         FeatureNormalization.identity({"language": dim}),
         corpora.sources[-1],
-        TextInputSpec(text_input.text_encoder.kind, text_input.tokenizer.max_tokens, digest),
+        TextInputSpec(
+            text_input.text_encoder.kind, text_input.tokenizer.max_tokens, digest, text_input.tokenizer.context
+        ),
     )
 
 

@@ -358,10 +358,10 @@ class _Validation:
             run, device = load_run(path), resolve_device(self._config.device)
             if is_dry_run():
                 model, text_input = load_text_model(run)
-                outputs = compute_outputs(model.to(device), text_input, self._split.texts)
+                outputs = compute_outputs(model.to(device), text_input, self._split.texts, self._split.earlier)
             else:
                 folder = self._config.output_dir / "predictions"
-                outputs = load_or_compute_outputs(run, self._split.texts, folder, device)
+                outputs = load_or_compute_outputs(run, self._split.texts, self._split.earlier, folder, device)
             self._predictions[path] = outputs.predictions[:, 0]
         return self._predictions[path]
 
@@ -383,6 +383,7 @@ def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _Sw
         encoder=config.student_encoder,
         layers=variant.layers,
         recipe=config.recipe,
+        context=0 if variant.text_encoder == "table" else None,
         seed=seed,
         device=config.device,
         precision=config.precision,

@@ -70,12 +70,14 @@ class TextGraph:
             frames (1, L, dim). Ids after the valid ones must not affect the frames of the valid ones.
         dim: features per frame.
         max_tokens: longer texts are truncated; special tokens count.
+        context: number of earlier utterances that the encoder reads after the text.
     """
 
     tokenizer: str
     module: nn.Module
     dim: int
     max_tokens: int
+    context: int = 0
 
     def __post_init__(self) -> None:
         _check_max_tokens(self.max_tokens)

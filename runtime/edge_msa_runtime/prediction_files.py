@@ -87,7 +87,8 @@ def predict_samples(
 ) -> list[PredictedSample]:
     """Predict each sample from those of the given modalities that it has. `truncate` is as in `Session.predict`.
 
-    A sample that cannot be predicted has a warning instead, so that the others are not lost.
+    A text encoder that reads earlier utterances reads those of the same video. A sample that cannot be predicted has a
+    warning instead, so that the others are not lost.
 
     Raises:
         UsageError: No sample could be predicted. The message is that of the first one.
@@ -106,12 +107,18 @@ def predict_samples(
     return predicted
 
 
-def sample_inputs(sample: Sample, modalities: Sequence[str]) -> dict[str, Any]:
+def reads_context(session: Session) -> bool:
+    """Return whether the text encoder of a session reads earlier utterances."""
+    return session.manifest.language is not None and session.manifest.language.context > 0
+
+
+def sample_inputs(sample: Sample, modalities: Sequence[str], *, context: bool) -> dict[str, Any]:
     """Return the arguments of `Session.predict` for a sample; nothing if it has none of the modalities.
 
     Args:
         sample: the sample.
         modalities: what to predict from, see `usable_modalities`.
+        context: whether to add the earlier utterances of its video.
 
     Raises:
         UsageError: the sample could not be read.
@@ -121,6 +128,8 @@ def sample_inputs(sample: Sample, modalities: Sequence[str]) -> dict[str, Any]:
     inputs: dict[str, Any] = {name: sample.frames[name] for name in modalities if name in sample.frames}
     if "text" in modalities and sample.text:
         inputs["text"] = sample.text
+        if context:
+            inputs["context"] = sample.earlier
     valid = {name: mask for name, mask in sample.valid.items() if name in inputs}
     return {**inputs, "valid": valid} if inputs else {}
 
@@ -229,7 +238,7 @@ def write_predictions(
 
 
 def _predict(session: Session, sample: Sample, modalities: Sequence[str], truncate: str) -> PredictedSample:
-    inputs = sample_inputs(sample, modalities)
+    inputs = sample_inputs(sample, modalities, context=reads_context(session))
     if not inputs:
         return PredictedSample(sample.id, sample.split, warnings=(NO_FRAME,))
     return PredictedSample.of(sample.id, sample.split, session.predict(**inputs, truncate=truncate))

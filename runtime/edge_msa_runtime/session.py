@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Collection, Iterable, Mapping, Sequence
 
 from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.bundle.manifest import Manifest
@@ -128,6 +128,7 @@ class Session:
         vision: ArrayLike | None = None,
         valid: Mapping[str, ArrayLike] | None = None,
         truncate: str = "end",
+        context: Sequence[str | Sequence[str]] = (),
     ) -> Prediction:
         """Predict the sentiment of one utterance.
 
@@ -147,15 +148,19 @@ class Session:
             truncate: what to do with a text of more tokens than the bundle takes. `end` drops its end and `start` its
                 beginning; a warning of the prediction counts the tokens. `window` drops nothing: it splits the text
                 into parts, predicts each with all other frames, and averages the outputs, weighted by tokens.
+            context: the texts of earlier utterances of the conversation, the newest last, if the text encoder was
+                trained to read them (`manifest.language.context`). It reads the newest ones, as far as the text leaves
+                room in `max_tokens`. Empty at the start of a conversation.
 
         Raises:
             UsageError: an input or a mask does not fit the bundle; both `text` and `language` are passed; no modality
                 has a valid frame or word; `truncate` is unknown; `text` or another `truncate` than `end` is passed, but
-                the bundle does not accept text; or the session is closed.
+                the bundle does not accept text; `context` is passed, but there is no text or the text encoder does not
+                read it; or the session is closed.
             InferenceError: the backend failed.
             BackendUnavailableError: the tokenizers library is not installed.
         """
-        return self._predict(text, language, audio, vision, valid, truncate)[0]
+        return self._predict(text, language, audio, vision, valid, truncate, context)[0]
 
     def _predict(
         self,
@@ -165,6 +170,7 @@ class Session:
         vision: ArrayLike | None,
         valid: Mapping[str, ArrayLike] | None,
         truncate: str,
+        context: Sequence[str | Sequence[str]],
     ) -> tuple[Prediction, Mapping[str, int] | None]:
         """Return the prediction, and the number of valid frames by modality; None if the bundle has no intervals."""
         self._graphs.check_open()
@@ -177,6 +183,7 @@ class Session:
             if language is not None:
                 raise UsageError("Pass text or language, not both.")
             tokens = require_text_encoder(self._text_encoder).tokenizer.tokenize(join_words(text), truncate)
+        earlier = self._earlier_tokens(context, text) if context else ()
         if not frames and (tokens is None or not tokens.parts):
             raise NothingToPredictError(
                 "No modality has a valid frame, and text has no tokens. Pass a text with words, or frames."
@@ -186,7 +193,9 @@ class Session:
             )
         names: Collection[str] = frames if tokens is None or not tokens.parts else {*frames, "language"}
         subset = Subset.of(names)
-        outputs = self._graphs.run(subset, frames) if tokens is None else self._run_parts(subset, frames, tokens)
+        outputs = (
+            self._graphs.run(subset, frames) if tokens is None else self._run_parts(subset, frames, tokens, earlier)
+        )
         warnings = range_warnings(far) if far else ()
         if tokens is not None:
             warnings += self._truncation_warnings(tokens, truncate)
@@ -263,7 +272,8 @@ class Session:
             window: seconds before the moment of a prediction that it covers, for input without utterances. None: the
                 whole utterance.
             pause: seconds without voice after which `voice_activity` ends the utterance.
-            context: whether to use the conversation memory of the bundle, if it has one.
+            context: whether earlier utterances count, if the bundle uses them: its conversation memory, and the texts
+                that its text encoder reads.
             truncate: which tokens of a text to use if it has more than the bundle takes: `end` drops the words that
                 arrive then, `start` and `window` drop the oldest words.
             on_event: called with each `StreamEvent`, in the thread that caused it. An exception in it is logged.
@@ -361,14 +371,36 @@ class Session:
                     raise UsageError(f"This bundle has no modality {modality}. Available: {available}.")
             self._graphs.prepare(subset, streams)
 
-    def _run_parts(self, subset: Subset, frames: Mapping[str, Frames], tokens: TokenizedText) -> Sequence[float]:
+    def _earlier_tokens(self, context: Any, text: Any) -> list[list[int]]:
+        """Return the tokens of the earlier utterances that the text encoder reads."""
+        if isinstance(context, str) or not isinstance(context, Sequence):
+            raise UsageError(f"context must be a list of texts, the newest last, got {context!r:.60}.")
+        if text is None:
+            raise UsageError("context needs the text of the current utterance. Pass text, or omit context.")
+        encoder = require_text_encoder(self._text_encoder)
+        if not encoder.context:
+            raise UsageError(
+                "The text encoder of this bundle does not read earlier utterances. Omit context, or train it with "
+                "`edge-msa text train --context`."
+            )
+        tokens = [encoder.tokenizer.word_ids(join_words(item)) for item in context]
+        return [item for item in tokens if item][-encoder.context :]
+
+    def _run_parts(
+        self,
+        subset: Subset,
+        frames: Mapping[str, Frames],
+        tokens: TokenizedText,
+        earlier: Sequence[Sequence[int]],
+    ) -> Sequence[float]:
         """Return the outputs for frames with a text: the average over its parts, weighted by tokens."""
         if not tokens.parts:
             return self._graphs.run(subset, frames)
         encoder = require_text_encoder(self._text_encoder)
+        if len(tokens.parts) == 1:
+            language = encoder.encode_ids(tokens.parts[0], earlier)
+            return self._graphs.run(subset, {**frames, "language": language})
         results = [self._graphs.run(subset, {**frames, "language": encoder.encode_ids(part)}) for part in tokens.parts]
-        if len(results) == 1:
-            return results[0]
         return [sum(map(operator.mul, values, tokens.counts)) / tokens.total for values in zip(*results)]
 
     def _check_truncate(self, truncate: str) -> None:

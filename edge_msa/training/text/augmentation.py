@@ -35,8 +35,8 @@ def change_some_texts(texts: Sequence[str], share: float, most: int, rng: np.ran
     return changed
 
 
-def changed_copies(texts: Sequence[str], copies: int, seed: int) -> tuple[str, ...]:
-    """Return new texts: `copies` changed copies of each text, in order, without those that occur already.
+def changed_copies(texts: Sequence[str], copies: int, seed: int) -> dict[str, int]:
+    """Return new texts with the row of the original: `copies` of each text, in order, without those that exist already.
 
     At most half of the words of a text change, so a copy can have another meaning and needs its own target.
 
@@ -48,16 +48,15 @@ def changed_copies(texts: Sequence[str], copies: int, seed: int) -> tuple[str, .
     rng = np.random.default_rng(seed_of(seed, _COPIES))
     words = [text.split() for text in texts]
     pool = _all_words(words)
-    seen, result = set(texts), []
-    for item in words:
+    originals, result = set(texts), dict[str, int]()
+    for row, item in enumerate(words):
         most = int(len(item) * _MAX_COPIED)
         for _ in range(copies if most else 0):
             change = (_delete_span, _replace_words, _keep_span)[rng.integers(3)]
             copy = " ".join(change(item, int(rng.integers(1, most + 1)), pool, rng))
-            if copy not in seen:
-                seen.add(copy)
-                result.append(copy)
-    return tuple(result)
+            if copy not in originals:
+                result.setdefault(copy, row)
+    return result
 
 
 def _all_words(texts: Sequence[Sequence[str]]) -> Sequence[str]:

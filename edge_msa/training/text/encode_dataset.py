@@ -83,9 +83,14 @@ def replace_language(split: Split, frames: Frames) -> Split:
     return dataclasses.replace(split, modalities={"language": frames, **others})
 
 
-def encoder_inputs(tokenizer: TextTokenizer, texts: Sequence[str], length: int) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield the inputs of a text encoder graph, `ids` and `valid` (1, length), for each text that has a word."""
-    for ids in tokenizer.ids(texts):
+def encoder_inputs(
+    tokenizer: TextTokenizer, texts: Sequence[str], earlier: Sequence[Sequence[str]], length: int
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the inputs of a text encoder graph, `ids` and `valid` (1, length), for each text that has a word.
+
+    `earlier` are the texts before each text, as in `Split.earlier`.
+    """
+    for ids in tokenizer.append_earlier(tokenizer.ids(texts), earlier):
         truncated = ids[:length]
         if len(truncated):
             valid = (np.arange(length) < len(truncated)).astype(np.float32)
@@ -100,13 +105,16 @@ def print_truncation_notes(tokenizer: TextTokenizer, dataset: Dataset) -> None:
 
 
 def _replace_all(
-    dataset: Dataset, frames: Callable[[Sequence[str]], Frames], tokenizer: TextTokenizer, source: FeatureSource
+    dataset: Dataset,
+    frames: Callable[[Sequence[str], Sequence[Sequence[str]]], Frames],
+    tokenizer: TextTokenizer,
+    source: FeatureSource,
 ) -> Dataset:
     print_truncation_notes(tokenizer, dataset)
     splits = {}
     for name, split in dataset.splits.items():
         _require_texts(split, name, dataset)
-        splits[name] = replace_language(split, frames(split.texts))
+        splits[name] = replace_language(split, frames(split.texts, split.earlier))
     return dataclasses.replace(dataset, splits=splits, features={**dataset.features, "language": source})
 
 

@@ -30,14 +30,17 @@ _MANY = 1000
 PADDING = -1
 
 
-def text_frames(text_input: TextInput) -> Callable[[Sequence[str]], Frames]:
-    """Return a function from texts to their language frames. A text without a word has no valid frame."""
+def text_frames(text_input: TextInput) -> Callable[[Sequence[str], Sequence[Sequence[str]]], Frames]:
+    """Return a function from texts and what is before them (`Split.earlier`) to language frames.
+
+    A text without a word has no valid frame.
+    """
     text_encoder = text_input.text_encoder
     if not isinstance(text_encoder, EmbeddingTableEncoder):
         return TextFrameEncoder(text_input).frames
     table = text_encoder.table.weight.detach().cpu().numpy()
 
-    def look_up(texts: Sequence[str]) -> Frames:
+    def look_up(texts: Sequence[str], _earlier: Sequence[Sequence[str]]) -> Frames:
         ids, valid = pad_ids(text_input.tokenizer.ids(texts), torch.device("cpu"))
         return Frames(valid.numpy(), ids=ids.numpy(), table=table)
 
@@ -71,9 +74,13 @@ class TextFrameEncoder:
         """Move the text encoder to the device on which frames are computed."""
         self._text_input.text_encoder.to(device)
 
-    def frames(self, texts: Sequence[str]) -> Frames:
-        """Return the frames of texts, which are encoded together when one of them is taken for the first time."""
-        tokens = self._text_input.tokenizer.ids(texts)
+    def frames(self, texts: Sequence[str], earlier: Sequence[Sequence[str]] = ()) -> Frames:
+        """Return the frames of texts, which are encoded together when one of them is taken for the first time.
+
+        `earlier` are the texts before each text, as in `Split.earlier`.
+        """
+        own = self._text_input.tokenizer.ids(texts)
+        tokens = self._text_input.tokenizer.append_earlier(own, earlier)
         longest = max((len(item) for item in tokens), default=0) or 1
         ids = np.full((len(tokens), longest), PADDING, np.int32)
         for row, item in enumerate(tokens):
@@ -82,7 +89,8 @@ class TextFrameEncoder:
             # A text of several splits belongs to the smallest: taking a small split must not encode a large one.
             if key not in self._pending or len(tokens) < len(self._pending[key]):
                 self._pending[key] = tokens
-        return Frames(ids >= 0, ids=ids, encoder=self)
+        counts = np.array([[len(item)] for item in own], np.int64).reshape(-1, 1)
+        return Frames(np.arange(longest) < counts, ids=ids, encoder=self)
 
     def encode(self, ids: NDArray[np.integer]) -> FloatArray:
         """Return the frames (n, T, d) of token ids (n, T), which are negative at padding; frames there are zero."""

@@ -111,7 +111,7 @@ def load_base(source: str, texts: Sequence[str], recipe: TextRecipe) -> TextInpu
 
 
 def select_layers(base: TextInput, name: str, recipe: TextRecipe, layers: Layers | None) -> TextInput:
-    """Return a base with fewer layers, changed in place, and the token limit of the recipe.
+    """Return a base with fewer layers, changed in place, and the token limit and the context of the recipe.
 
     Args:
         base: Tokenizer and encoder.
@@ -120,7 +120,7 @@ def select_layers(base: TextInput, name: str, recipe: TextRecipe, layers: Layers
         layers: Layers to keep: the first N, or those with these indices (default: all).
 
     Raises:
-        UsageError: The base does not have these layers, or it has a table.
+        UsageError: The base does not have these layers, it has a table, or its tokenizer cannot separate utterances.
     """
     encoder = base.text_encoder
     if not isinstance(encoder, TransformerTextEncoder):
@@ -128,7 +128,13 @@ def select_layers(base: TextInput, name: str, recipe: TextRecipe, layers: Layers
     if layers is not None:
         encoder.keep_layers(layers, name)
     max_tokens = min(recipe.max_tokens, encoder.max_tokens)
-    return TextInput(dataclasses.replace(base.tokenizer, max_tokens=max_tokens), encoder)
+    tokenizer = dataclasses.replace(base.tokenizer, max_tokens=max_tokens, context=recipe.context)
+    if recipe.context and not tokenizer.ending:
+        raise UsageError(
+            f"text.context needs an encoder whose tokenizer ends each text with a special token, but that of {name} "
+            "does not. Pass another encoder, or omit --context."
+        )
+    return TextInput(tokenizer, encoder)
 
 
 def table_from_rows(rows: TokenRows, base: TextTokenizer, texts: Sequence[str], recipe: TextRecipe) -> TextInput:

@@ -19,8 +19,8 @@ from edge_msa.console import print_progress
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.models.text_encoders import EmbeddingTableEncoder, TextModel
-from edge_msa.training.text.load import load_text_model
-from edge_msa.training.text.text_input import TextInput, batches_by_length
+from edge_msa.training.text.load import load_text_model, require_text_input
+from edge_msa.training.text.text_input import TextInput, batches_by_length, first_tokens
 from edge_msa_runtime.atomic_files import atomic_file
 
 _BATCH = 64
@@ -49,18 +49,27 @@ class TeacherOutputs:
 
 
 def load_or_compute_outputs(
-    teacher: Run, texts: Sequence[str], cache_dir: Path, device: torch.device | None = None, precision: str = "32"
+    teacher: Run,
+    texts: Sequence[str],
+    earlier: Sequence[Sequence[str]],
+    cache_dir: Path,
+    device: torch.device | None = None,
+    precision: str = "32",
 ) -> TeacherOutputs:
     """Return the outputs of a teacher, cached in `cache_dir`.
 
-    They are computed on `device` (default: the CPU) with `precision`, which is `32` or `bf16`.
+    They are computed on `device` (default: the CPU) with `precision`, which is `32` or `bf16`. `earlier` are the texts
+    before each text, as in `Split.earlier`, which a teacher with context reads.
     """
-    path = _cache_file(cache_dir, f"teacher outputs {precision}", teacher.digest, texts)
+    context = require_text_input(teacher).context
+    earlier = [item[-context:] for item in earlier] if context else ()
+    path = _cache_file(cache_dir, f"teacher outputs {precision}", teacher.digest, texts, earlier)
     if (cached := _load(path)) is not None:
         return cached
     print_progress(f"Predicting {len(texts)} texts with {teacher.path}.")
     model, text_input = load_text_model(teacher)
-    outputs = compute_outputs(model.to(device or torch.device("cpu")), text_input, texts, precision=precision)
+    on_device = model.to(device or torch.device("cpu"))
+    outputs = compute_outputs(on_device, text_input, texts, earlier, precision=precision)
     _save(path, outputs.mean_frames, outputs.predictions)
     return outputs
 
@@ -95,10 +104,19 @@ def load_or_compute_mean_frames(
 
 
 def compute_outputs(
-    model: TextModel, text_input: TextInput, texts: Sequence[str], batch_size: int = _BATCH, precision: str = "32"
+    model: TextModel,
+    text_input: TextInput,
+    texts: Sequence[str],
+    earlier: Sequence[Sequence[str]] = (),
+    batch_size: int = _BATCH,
+    precision: str = "32",
 ) -> TeacherOutputs:
-    """Return the outputs of a text model, which is left in evaluation mode."""
-    ids = text_input.tokenizer.ids(texts)
+    """Return the outputs of a text model, which is left in evaluation mode.
+
+    `earlier` are the texts before each text, as in `Split.earlier`.
+    """
+    own_ids = text_input.tokenizer.ids(texts)
+    ids = text_input.tokenizer.append_earlier(own_ids, earlier)
     predictions = np.zeros((len(ids), model.student.config.outputs), np.float32)
     means = _MeanFrames(text_input)
     model.eval()
@@ -106,9 +124,10 @@ def compute_outputs(
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         for rows in batches_by_length(ids, batch_size):
             batch_ids, valid = text_input.batch([ids[row] for row in rows])
+            own = first_tokens([len(own_ids[row]) for row in rows], valid)
             frames = model.text_encoder(batch_ids, valid)
-            predictions[rows] = model.student({"language": frames}, {"language": valid}).float().cpu().numpy()
-            means.add(batch_ids, valid, frames.float())
+            predictions[rows] = model.student({"language": frames}, {"language": own}).float().cpu().numpy()
+            means.add(batch_ids, own, frames.float())
     return TeacherOutputs(predictions, means.result())
 
 
@@ -165,9 +184,11 @@ class _MeanFrames:
         return TokenRows(tuple(vocabulary[index] for index in occurring), means, self._counts[occurring])
 
 
-def _cache_file(cache_dir: Path, command: str, source: str, texts: Sequence[str]) -> Path:
+def _cache_file(
+    cache_dir: Path, command: str, source: str, texts: Sequence[str], earlier: Sequence[Sequence[str]] = ()
+) -> Path:
     digest = hashlib.sha256()
-    for text in texts:
+    for text in (*texts, *(text for item in earlier for text in ("", *item))):
         digest.update(text.encode(errors="surrogatepass") + b"\0")
     cache_key = compute_cache_key(command, {}, 0, {"teacher": source, "texts": digest.hexdigest()})
     return cache_dir / f"{cache_key[:32]}.npz"

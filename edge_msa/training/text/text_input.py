@@ -50,6 +50,12 @@ def pad_ids(ids: Sequence[NDArray[np.int64]], device: torch.device) -> tuple[Ten
     return to_device(torch.from_numpy(padded), device), to_device(torch.from_numpy(valid), device)
 
 
+def first_tokens(counts: Sequence[int], valid: Tensor) -> Tensor:
+    """Return which tokens of padded texts (B, T) are the first `counts` (B,) of their text, (B, T) bool."""
+    positions = torch.arange(valid.shape[1], device=valid.device)
+    return positions < to_device(torch.tensor(counts), valid.device)[:, None]
+
+
 def to_device(values: Tensor, device: torch.device) -> Tensor:
     """Return values of the CPU on a device, without waiting for a GPU to finish its work."""
     if device.type == "cuda":
@@ -77,6 +83,7 @@ def write_text_input(folder: Path, text_input: TextInput) -> str:
         "kind": text_encoder.kind,
         "max_tokens": text_input.tokenizer.max_tokens,
         "special": text_input.tokenizer.special,
+        "context": text_input.tokenizer.context,
     }
     if isinstance(text_encoder, EmbeddingTableEncoder):
         description |= {"size": text_encoder.table.num_embeddings, "dim": text_encoder.dim}
@@ -145,7 +152,10 @@ def load_text_input_files(folder: Path, digest: str) -> TextInput:
     try:
         description = json.loads((folder / TEXT_ENCODER_NAME).read_text(encoding="utf-8"))
         tokenizer = TextTokenizer(
-            (folder / TOKENIZER_NAME).read_text(encoding="utf-8"), description["max_tokens"], description["special"]
+            (folder / TOKENIZER_NAME).read_text(encoding="utf-8"),
+            description["max_tokens"],
+            description["special"],
+            description.get("context", 0),
         )
         text_encoder = _create_text_encoder(description)
         text_encoder.load_state_dict(load_file(folder / TEXT_ENCODER_WEIGHTS_NAME))

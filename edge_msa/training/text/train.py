@@ -40,9 +40,9 @@ from edge_msa.training.text.intermediate import (
     IntermediateTeacher,
     encode_with_states,
 )
-from edge_msa.training.text.text_input import TextInput, batches_by_length, to_device
+from edge_msa.training.text.text_input import TextInput, batches_by_length, first_tokens, to_device
 
-_UNKNOWN_TOKENS, _AUGMENTATION = 11, 13
+_UNKNOWN_TOKENS, _AUGMENTATION, _CONTEXT = 11, 13, 15
 TOKENS_PER_PASS = 1024
 _BF16_WIDTH = 128
 """Minimum width of an encoder that gains from bf16 on a CPU."""
@@ -62,6 +62,8 @@ class Corpus:
     """(N,), NaN for texts without a label."""
     predictions: FloatArray | None = None
     """Mean prediction of the teachers, (N,); None without teachers."""
+    earlier: tuple[tuple[str, ...], ...] = ()
+    """The texts before each text in its video, see `Split.earlier`; empty if nothing is known."""
 
     @property
     def targets(self) -> FloatArray:
@@ -74,14 +76,19 @@ class Corpus:
     def concatenate(cls, splits: Sequence[Split], predictions: FloatArray | None = None) -> Corpus:
         """Return the texts of several splits, one after the other."""
         texts = tuple(text for split in splits for text in split.texts)
-        return cls(texts, np.concatenate([split.labels for split in splits]), predictions)
+        return cls(texts, np.concatenate([split.labels for split in splits]), predictions, _join_earlier(splits))
 
     @classmethod
     def join(cls, *corpora: Corpus) -> Corpus:
         """Return the texts of several corpora with predictions, one after the other."""
         texts = tuple(text for corpus in corpora for text in corpus.texts)
         predictions = [corpus.predictions for corpus in corpora if corpus.predictions is not None]
-        return cls(texts, np.concatenate([corpus.labels for corpus in corpora]), np.concatenate(predictions))
+        labels = np.concatenate([corpus.labels for corpus in corpora])
+        return cls(texts, labels, np.concatenate(predictions), _join_earlier(corpora))
+
+
+def _join_earlier(parts: Sequence[Split | Corpus]) -> tuple[tuple[str, ...], ...]:
+    return tuple(item for part in parts for item in part.earlier or [()] * len(part.texts))
 
 
 @dataclass(frozen=True)
@@ -225,8 +232,10 @@ class TextObjective(Objective):
             self.intermediate = IntermediateLoss(model.text_encoder, teacher).to(context.device)
         self._text_input, self._task, self._recipe, self._seed, self._context = text_input, task, recipe, seed, context
         self._corpus = corpus
-        self._ids = text_input.tokenizer.ids(corpus.texts)
-        self._epoch_ids = self._ids
+        tokenizer = text_input.tokenizer
+        self._own_ids = tokenizer.ids(corpus.texts)
+        self._own_counts = self._epoch_counts = [len(item) for item in self._own_ids]
+        self._ids = self._epoch_ids = tokenizer.append_earlier(self._own_ids, corpus.earlier)
         self._tokens_per_pass = _tokens_per_pass(text_input.text_encoder, context.device)
         self._special = torch.tensor(sorted(text_input.tokenizer.special_ids), device=context.device, dtype=torch.long)
         self._unknown = text_input.tokenizer.unknown
@@ -257,26 +266,34 @@ class TextObjective(Objective):
         return {"model.student.": factor, "intermediate.": factor} | in_model
 
     def begin(self, epoch: int) -> None:
-        """Seed the generator of the epoch's unknown tokens, and change some texts."""
+        """Seed the generator of the epoch's unknown tokens, change some texts, and hide what is before some texts."""
         self._generator = generator_of(self._seed, epoch, _UNKNOWN_TOKENS)
-        recipe, corpus = self._recipe, self._corpus
+        recipe, corpus, tokenizer = self._recipe, self._corpus, self._text_input.tokenizer
+        self._epoch_ids, self._epoch_counts = list(self._ids), list(self._own_counts)
         if recipe.augment and corpus.predictions is None:
             rng = np.random.default_rng(seed_of(self._seed, epoch, _AUGMENTATION))
             changed = change_some_texts(corpus.texts, recipe.augment, recipe.augment_words, rng)
-            self._epoch_ids = list(self._ids)
-            for row, ids in zip(changed, self._text_input.tokenizer.ids(list(changed.values())), strict=True):
-                self._epoch_ids[row] = ids
+            own = tokenizer.ids(list(changed.values()))
+            texts = tokenizer.append_earlier(own, [corpus.earlier[row] for row in changed] if corpus.earlier else ())
+            for row, own_ids, ids in zip(changed, own, texts, strict=True):
+                self._epoch_ids[row], self._epoch_counts[row] = ids, len(own_ids)
+        if tokenizer.context:
+            rng = np.random.default_rng(seed_of(self._seed, epoch, _CONTEXT))
+            for row in np.flatnonzero(rng.random(self.size) < recipe.context_dropout).tolist():
+                self._epoch_ids[row] = self._epoch_ids[row][: self._epoch_counts[row]]
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the loss terms of the texts `rows`."""
         context = self._context
-        ids, valid = self._text_input.batch([self._epoch_ids[row] for row in context.share(rows).tolist()])
+        chosen = context.share(rows).tolist()
+        ids, valid = self._text_input.batch([self._epoch_ids[row] for row in chosen])
+        own = first_tokens([self._epoch_counts[row] for row in chosen], valid)
         if self._recipe.unknown_rate:
             unknown = torch.rand(ids.shape, generator=self._generator) < self._recipe.unknown_rate
             special = torch.isin(ids, self._special)
             ids = ids.masked_fill(unknown.to(ids.device) & ~special, self._unknown)
         passes = 2 if self._recipe.r_drop else 1
-        parts = self._predict(ids.repeat(passes, 1), valid.repeat(passes, 1)).chunk(passes)
+        parts = self._predict(*(item.repeat(passes, 1) for item in (ids, valid, own))).chunk(passes)
         outputs = torch.cat([context.merge_shares(part, len(rows)) for part in parts])
         predictions = outputs[:, : self.model.student.config.outputs]
         rows = rows.repeat(passes)
@@ -304,14 +321,14 @@ class TextObjective(Objective):
                 loss = loss + weight * term
         return {"loss": loss} | terms
 
-    def _predict(self, ids: Tensor, valid: Tensor) -> Tensor:
+    def _predict(self, ids: Tensor, valid: Tensor, own: Tensor) -> Tensor:
         """Return the predictions for a batch, (B, outputs), followed by the terms of intermediate targets, (B, terms).
 
         For the backward pass, an encoder of 6 layers and width 384 keeps about 330 KB per token. In batches of long
         texts, parts are therefore computed one after the other, and again in the backward pass. Without dropout,
         the gradients are the same.
         """
-        inputs = [ids, valid]
+        inputs = [ids, valid, own]
         if self.intermediate is not None and self._teacher is not None:
             inputs += [item for item in self._teacher(ids, valid) if item is not None]
         part = max(1, self._tokens_per_pass // ids.shape[1])
@@ -320,31 +337,42 @@ class TextObjective(Objective):
         parts = zip(*(torch.split(item, part) for item in inputs), strict=True)
         return torch.cat([checkpoint(self._compute, *items, use_reentrant=False) for items in parts])
 
-    def _compute(self, ids: Tensor, valid: Tensor, *targets: Tensor) -> Tensor:
+    def _compute(self, ids: Tensor, valid: Tensor, own: Tensor, *targets: Tensor) -> Tensor:
         """Return what `_predict` returns for a part of a batch, with the teacher's states for it."""
         if self.intermediate is None or not isinstance(self.model.text_encoder, TransformerTextEncoder):
-            predictions: Tensor = self.model(ids, valid)
+            predictions: Tensor = self.model(ids, valid, own)
             return predictions
         layer = -1 if "relations" in self.intermediate.weights else None
         states = encode_with_states(self.model.text_encoder, ids, valid, layer)
-        predictions = self.model.student({"language": states.hidden}, {"language": valid})
+        predictions = self.model.student({"language": states.hidden}, {"language": own})
         return torch.cat([predictions, self.intermediate(states, EncoderStates(*targets), valid)], dim=1)
 
     def validate(self) -> dict[str, float]:
         """Return the task loss on the validation split as the metric."""
-        predictions = torch.from_numpy(predict_texts(self.model, self._text_input, self._valid.texts))
+        valid = self._valid
+        predictions = torch.from_numpy(predict_texts(self.model, self._text_input, valid.texts, valid.earlier))
         labels = torch.from_numpy(self._valid.labels.reshape(-1, 1))
         return {"metric": task_loss(predictions, labels, self._task, self._recipe.score_loss).item()}
 
 
 def predict_texts(
-    model: TextModel, text_input: TextInput, texts: Sequence[str], batch_size: int = 64
+    model: TextModel,
+    text_input: TextInput,
+    texts: Sequence[str],
+    earlier: Sequence[Sequence[str]] = (),
+    batch_size: int = 64,
 ) -> NDArray[np.float32]:
-    """Return the predictions for texts, (N, outputs). The model is left in evaluation mode."""
-    ids = text_input.tokenizer.ids(texts)
+    """Return the predictions for texts, (N, outputs). The model is left in evaluation mode.
+
+    `earlier` are the texts before each text, as in `Split.earlier`.
+    """
+    own = text_input.tokenizer.ids(texts)
+    ids = text_input.tokenizer.append_earlier(own, earlier)
     predictions = np.zeros((len(ids), model.student.config.outputs), np.float32)
     model.eval()
     with torch.no_grad():
         for rows in batches_by_length(ids, batch_size):
-            predictions[rows] = model(*text_input.batch([ids[row] for row in rows])).cpu().numpy()
+            batch, valid = text_input.batch([ids[row] for row in rows])
+            current = first_tokens([len(own[row]) for row in rows], valid)
+            predictions[rows] = model(batch, valid, current).cpu().numpy()
     return predictions

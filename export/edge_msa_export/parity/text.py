@@ -100,6 +100,7 @@ def write_text_model(student: StudentLike, request: ExportRequest, root: Path) -
         table=TABLE_FILE if isinstance(model, TextTable) else "",
         max_tokens=model.max_tokens,
         parity=parity,
+        context=model.context if isinstance(model, TextGraph) else 0,
     )
 
 

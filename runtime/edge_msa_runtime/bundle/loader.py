@@ -200,6 +200,8 @@ def _check_text(manifest: Manifest) -> None:
         )
     if text.max_tokens < 1:
         raise _inconsistent(f"language.max_tokens must be at least 1, got {text.max_tokens}")
+    if text.context and text.text_encoder == "table":
+        raise _inconsistent(f"language.context must be 0 for a table, got {text.context}")
 
 
 def _check_calibration(manifest: Manifest) -> None:

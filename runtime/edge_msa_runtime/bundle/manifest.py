@@ -14,6 +14,7 @@ from typing import Any, Iterable, Literal, Mapping, NamedTuple
 from edge_msa_runtime.classes import ClassCalibration
 from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
+from edge_msa_runtime.inputs.conversations import MAX_CONTEXT
 from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.json_fields import JsonFields
 from edge_msa_runtime.modalities import MODALITIES, Subset
@@ -264,6 +265,8 @@ class TextSpec:
             a longer text are used.
         parity: the largest |torch prediction of these rows - torch prediction of the float rows|. It is 0 for
             `encoder`, because each of its graphs has a parity.
+        context: number of earlier utterances that an `encoder` reads. Their tokens count toward `max_tokens`. It can be
+            missing in JSON, and is then 0.
     """
 
     tokenizer: str
@@ -271,17 +274,23 @@ class TextSpec:
     table: str
     max_tokens: int
     parity: float
+    context: int = 0
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> TextSpec:
         """Build from JSON; a ValueError names the invalid field."""
-        fields = JsonFields(value, path, ("tokenizer", "text_encoder", "table", "max_tokens", "parity"))
+        names = ("tokenizer", "text_encoder", "table", "max_tokens", "parity")
+        fields = JsonFields(value, path, names, optional=("context",))
+        context = 0 if fields.raw("context") is None else fields.integer("context")
+        if not 0 <= context <= MAX_CONTEXT:
+            raise ValueError(f"{fields.path('context')} must be 0 to {MAX_CONTEXT}, got {context}")
         return cls(
             tokenizer=fields.text("tokenizer"),
             text_encoder=fields.text("text_encoder"),
             table=fields.text("table"),
             max_tokens=fields.integer("max_tokens"),
             parity=fields.number("parity"),
+            context=context,
         )
 
 

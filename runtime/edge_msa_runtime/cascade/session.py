@@ -30,7 +30,7 @@ class CascadeSession(Session):
 
     It takes the inputs of its members: text, or frames. A prediction states which member was asked last, and its
     `latency_ms` is the time of all that were asked. The attributes `backend`, `precision` and `device` are those of the
-    first member. A cascade has no conversation memory.
+    first member. A cascade has no conversation memory, and its members read no earlier utterances.
 
     Attributes:
         folder: the verified cascade.
@@ -45,8 +45,14 @@ class CascadeSession(Session):
         abstain: bool = False,
     ) -> None:
         first = members[0]
+        language = first.manifest.language
         manifest = dataclasses.replace(
-            first.manifest, name=folder.manifest.name, intervals=None, context=None, class_calibration=None
+            first.manifest,
+            name=folder.manifest.name,
+            language=None if language is None else dataclasses.replace(language, context=0),
+            intervals=None,
+            context=None,
+            class_calibration=None,
         )
         bundle = dataclasses.replace(first.bundle, manifest=manifest, notes=folder.notes)
         super().__init__(bundle, first.graphs, coverage=coverage)
@@ -93,13 +99,16 @@ class CascadeSession(Session):
         vision: ArrayLike | None,
         valid: Mapping[str, ArrayLike] | None,
         truncate: str,
+        context: Sequence[str | Sequence[str]],
     ) -> tuple[Prediction, Counts | None]:
         started = time.perf_counter()
+        if context:
+            raise UsageError("A cascade reads no earlier utterances. Omit context, or load one of its bundles.")
         if language is not None:
             self.check_language_frames()
 
         def ask(member: int) -> tuple[Prediction, Counts | None]:
-            return self._members[member]._predict(text, language, audio, vision, valid, truncate)
+            return self._members[member]._predict(text, language, audio, vision, valid, truncate, ())
 
         first, counts = ask(0)
         prediction = self.complete(first, counts, ask)

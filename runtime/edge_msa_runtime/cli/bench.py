@@ -120,22 +120,24 @@ def run(options: argparse.Namespace) -> None:
             text=options.text,
             rate=options.rate,
             streams=options.streams,
-            samples=None if options.data is None else _read_samples(options.data, sessions[0]),
+            samples=None if options.data is None else _read_samples(options.data, sessions),
         )
     print_result(format_results(results), [result.to_json() for result in results], options)
 
 
-def _read_samples(data: str, session: Session) -> list[dict[str, Any]]:
+def _read_samples(data: str, sessions: Sequence[Session]) -> list[dict[str, Any]]:
     """Return the arguments of `Session.predict` for the samples of a file that have something to predict from."""
     from edge_msa_runtime.inputs.samples import open_samples
-    from edge_msa_runtime.prediction_files import check_features, sample_inputs, usable_modalities
+    from edge_msa_runtime.prediction_files import check_features, reads_context, sample_inputs, usable_modalities
 
     samples = open_samples(Path(data))
+    session, context = sessions[0], all(map(reads_context, sessions))
     modalities, ignored = usable_modalities(session, samples.modalities, has_text=samples.has_text)
     warning = check_features(session, samples.features, modalities, Path(data).name)
     print_notes([*samples.notes, *ignored])
     print_warnings([warning] if warning else [])
-    inputs = [sample_inputs(sample, modalities) for sample in samples.read() if sample.error is None]
+    usable = (sample for sample in samples.read() if sample.error is None)
+    inputs = [sample_inputs(sample, modalities, context=context) for sample in usable]
     return [item for item in inputs if item]
 
 

@@ -18,6 +18,7 @@ from edge_msa_runtime.cli.common import (
 from edge_msa_runtime.errors import PackageImportError
 from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.vendor_packages import import_package, package_version
+from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.loader import Bundle
@@ -151,6 +152,7 @@ def _describe_text_input(bundle: Bundle) -> dict[str, Any] | None:
     return {
         "text_encoder": text.text_encoder,
         "max_tokens": text.max_tokens,
+        "context": text.context,
         **_import_state("tokenizers"),
         "bytes": size,
     }
@@ -196,8 +198,9 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
     text = description["language"]
     if text:
         size = f"{text['bytes'] / KILOBYTE:.1f} KB"
+        earlier = f" with {format_count(text['context'], 'earlier utterance')}" if text["context"] else ""
         lines.append(
-            f"  text      {text['text_encoder']} encoder, up to {text['max_tokens']} tokens, {size}, "
+            f"  text      {text['text_encoder']} encoder, up to {text['max_tokens']} tokens{earlier}, {size}, "
             f"tokenizers {_format_import_state(text)}"
         )
     if description["temperature"] is not None:

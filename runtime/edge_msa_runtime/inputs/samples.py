@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 from edge_msa_runtime.errors import DataError, UsageError
 from edge_msa_runtime.inputs.archives import HEADER, parse_archive
+from edge_msa_runtime.inputs.conversations import earlier_texts
 from edge_msa_runtime.inputs.files import ARRAY_NAMES, load_inputs, separate_masks
 from edge_msa_runtime.inputs.frames import build_frames
 from edge_msa_runtime.inputs.media import media_hint
 from edge_msa_runtime.inputs.npz_files import load_arrays
 from edge_msa_runtime.inputs.public_npz import parse_public_npz
-from edge_msa_runtime.inputs.sample_ids import make_unique
+from edge_msa_runtime.inputs.sample_ids import make_unique, parse_position, position_from_id, video_from_id
 from edge_msa_runtime.inputs.transcripts import parse_transcripts
 from edge_msa_runtime.modalities import MODALITIES
 from edge_msa_runtime.wording import format_count
@@ -53,6 +54,7 @@ class Sample:
         error: why it cannot be read; None if it can.
         video: the video that it belongs to; None if the file does not state it.
         position: its number or start in seconds inside its video; None if the file does not state it.
+        earlier: the last texts before it in its video and split, the newest last, see `earlier_texts`.
     """
 
     id: str
@@ -63,6 +65,7 @@ class Sample:
     error: UsageError | None = None
     video: str | None = None
     position: float | None = None
+    earlier: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +118,12 @@ def _open_table(path: Path, split: str | None) -> Samples:
     samples = []
     for name in _selected(list(tables), split, path):
         table = tables[name]
-        samples += [Sample(sample, name, {}, text=text) for sample, text in zip(make_unique(table.ids), table.texts)]
+        positions = [parse_position(clip) for clip in table.clips] or None
+        before = _earlier(table.texts, table.ids, table.groups, positions)
+        samples += [
+            Sample(sample, name, {}, text=text, earlier=earlier)
+            for sample, text, earlier in zip(make_unique(table.ids), table.texts, before)
+        ]
     return Samples(len(samples), (), True, tuple(notes), lambda: iter(samples))
 
 
@@ -165,6 +173,7 @@ def _open_splits(splits: dict[Any, RawSplit], notes: list[str], path: Path, spli
     def read() -> Iterator[Sample]:
         for name, ids, texts, modalities, raw in parts:
             videos, positions = raw.groups, raw.positions
+            before = _earlier(texts, raw.ids, videos, positions) if texts else ()
             for row, sample in enumerate(ids):
                 stored = {modality: item.sample(row) for modality, item in modalities.items() if item.valid[row].any()}
                 yield Sample(
@@ -175,11 +184,23 @@ def _open_splits(splits: dict[Any, RawSplit], notes: list[str], path: Path, spli
                     text=texts[row] if texts else None,
                     video=None if videos is None else videos[row],
                     position=None if positions is None else positions[row],
+                    earlier=before[row] if before else (),
                 )
 
     count = sum(len(ids) for _, ids, *_ in parts)
     available = tuple(name for name in MODALITIES if any(name in modalities for _, _, _, modalities, _ in parts))
     return Samples(count, available, any(texts for _, _, texts, *_ in parts), tuple(notes), read)
+
+
+def _earlier(
+    texts: Sequence[str], ids: Sequence[str], videos: Sequence[str] | None, positions: Sequence[float] | None
+) -> tuple[tuple[str, ...], ...]:
+    """Return the texts before each sample, where the file or the ids state videos and positions."""
+    if videos is None:
+        videos = list(map(video_from_id, ids))
+    if positions is None:
+        positions = list(map(position_from_id, ids, videos))
+    return earlier_texts(texts, videos, positions)
 
 
 def _open_folder(path: Path, split: str | None) -> Samples:

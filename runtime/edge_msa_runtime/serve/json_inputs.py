@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SHOWN = 40
-_INPUTS = ("text", *MODALITIES, "valid", "truncate")
+_INPUTS = ("text", *MODALITIES, "valid", "truncate", "context")
 
 
 def parse_utterance(body: bytes, most_containers: int) -> dict[str, Any]:

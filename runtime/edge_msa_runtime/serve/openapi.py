@@ -119,6 +119,13 @@ def _utterance_schema(manifest: Manifest) -> dict[str, Any]:
             "default": "end",
             "description": f"What to do with a text of more than {manifest.language.max_tokens} tokens.",
         }
+        if manifest.language.context:
+            properties["context"] = {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": f"Texts of earlier utterances of the conversation, the newest last. The last "
+                f"{manifest.language.context} count.",
+            }
     for name, spec in manifest.modalities.items():
         source = spec.features.describe()
         properties[name] = {

@@ -6,6 +6,7 @@ import math
 import sys
 import threading
 import time
+from collections import deque
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterable, Mapping, NamedTuple, Sequence, cast
 
@@ -117,6 +118,8 @@ class Stream:
         self._incomplete: list[Channel] = []  # of which the last prediction lacks frames that were dropped
         self._conversation = Conversation(manifest.context if options.context else None)
         self._has_context = options.context and manifest.context is not None
+        length = 0 if text_encoder is None or not options.context else text_encoder.context
+        self._earlier: deque[list[int]] = deque(maxlen=length)  # tokens of the utterances that the text encoder reads
         self._events: list[StreamEvent] = []
         self._closing: list[Callable[[], object]] = []  # called by `close`
         self._may_warn = False  # whether predictions can have warnings
@@ -355,7 +358,8 @@ class Stream:
     def end_utterance(self, at: float | None = None) -> Prediction | None:
         """Return the final prediction of the utterance, and start the next one.
 
-        If the bundle has a conversation memory, the utterance enters it and adjusts later predictions of the stream.
+        If the bundle has a conversation memory, the utterance enters it and adjusts later predictions of the stream. If
+        its text encoder reads earlier utterances, it reads this one from now on.
         Frames after `at` belong to the next utterance. Frames up to `at` that come later are late.
 
         Args:
@@ -459,6 +463,7 @@ class Stream:
                 channel.start = NEVER
                 self._clear(name)
             self._conversation.reset()
+            self._earlier.clear()
             self._start()
 
     def close(self) -> None:
@@ -579,7 +584,7 @@ class Stream:
             raise UsageError(
                 "This stream has language frames already. Continue with push, or reset the stream to pass text."
             )
-        words = WordChannel("language", self._options, encoder)
+        words = WordChannel("language", self._options, encoder, self._earlier)
         words.inherit(channel)
         return words
 
@@ -987,6 +992,9 @@ class Stream:
 
     def _start_utterance(self, end: float, moment: float, suffix: str) -> None:
         """Forget the utterance that has ended, and report its end with a suffix if it had frames."""
+        shown = self._shown.get("language")
+        if self._earlier.maxlen and shown is not None and shown.text is not None:
+            self._earlier.append(shown.text.tokens)
         with self._lock:
             had_frames = any(channel.encoding.newest_valid > NEVER for channel in self._channels.values())
             for channel in self._channels.values():

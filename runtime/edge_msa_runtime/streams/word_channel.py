@@ -39,13 +39,24 @@ class TimedWord(NamedTuple):
 
 
 class WordChannel(Channel):
-    """The language modality of a stream that gets words."""
+    """The language modality of a stream that gets words.
+
+    Args:
+        name: name of the modality.
+        options: options of the stream.
+        text_encoder: encodes the words.
+        earlier: the tokens of earlier utterances, as in `TextEncoder.encode_ids`. The stream changes them when an
+            utterance ends.
+    """
 
     unit = "words"
 
-    def __init__(self, name: str, options: StreamOptions, text_encoder: TextEncoder) -> None:
+    def __init__(
+        self, name: str, options: StreamOptions, text_encoder: TextEncoder, earlier: Sequence[Sequence[int]]
+    ) -> None:
         super().__init__(name, options)
         self._text_encoder = text_encoder
+        self._earlier = earlier
         self._truncate = options.truncate
         self._queue: list[TimedWord] = []
         self._order = 0
@@ -185,7 +196,11 @@ class WordChannel(Channel):
             previous = item.time
         before = encoding.text
         is_fresh = before is None or first > 0 or items[0].time - encoding.newest_valid > self._oldest
-        text = StreamText(self._text_encoder, self._truncate) if before is None or is_fresh else before.copy()
+        text = (
+            StreamText(self._text_encoder, self._truncate, self._earlier)
+            if before is None or is_fresh
+            else before.copy()
+        )
         added = text.push((item.word, item.ids) for item in items[first:])
         if added is not None:
             encoding.state = graphs.step_one(self.name, added, None if is_fresh else encoding.state)

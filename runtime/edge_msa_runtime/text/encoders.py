@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_msa_runtime.errors import BundleError, DataError, UsageError
 from edge_msa_runtime.inputs.npz_files import load_arrays
+from edge_msa_runtime.text.earlier_utterances import append_utterances
 from edge_msa_runtime.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class TextEncoder(abc.ABC):
         incremental: whether the frames of a word are independent of other words, so that a stream can encode words
             as they arrive.
         max_tokens: the largest number of tokens that are encoded together, including special tokens.
+        context: number of earlier utterances that it reads.
     """
 
     incremental: bool
 
-    def __init__(self, tokenizer: Path, max_tokens: int) -> None:
+    def __init__(self, tokenizer: Path, max_tokens: int, context: int) -> None:
         self.max_tokens = max_tokens
+        self.context = context
         self._path = tokenizer
         self._tokenizer: Tokenizer | None = None
         self._lock = threading.Lock()
@@ -54,8 +57,13 @@ class TextEncoder(abc.ABC):
         return self._tokenizer
 
     @abc.abstractmethod
-    def encode_ids(self, ids: Sequence[int]) -> Frames:
-        """Return the frames (n, d) of n token ids, n at most `max_tokens`."""
+    def encode_ids(self, ids: Sequence[int], earlier: Sequence[Sequence[int]] = ()) -> Frames:
+        """Return the frames (n, d) of n token ids, n at most `max_tokens`.
+
+        Args:
+            ids: the tokens.
+            earlier: the tokens of at most `context` earlier utterances without special tokens, the newest last.
+        """
 
 
 class TableLookupEncoder(TextEncoder):
@@ -64,11 +72,12 @@ class TableLookupEncoder(TextEncoder):
     incremental = True
 
     def __init__(self, tokenizer: Path, max_tokens: int, table: Mapping[str, NDArray[Any]]) -> None:
-        super().__init__(tokenizer, max_tokens)
+        super().__init__(tokenizer, max_tokens, 0)
         self._rows, self._scales = table["rows"], table["scales"]
 
-    def encode_ids(self, ids: Sequence[int]) -> Frames:
-        """Return the scaled rows of the ids."""
+    def encode_ids(self, ids: Sequence[int], earlier: Sequence[Sequence[int]] = ()) -> Frames:
+        """Return the scaled rows of the ids. They do not depend on earlier utterances."""
+        del earlier
         index = np.asarray(ids, np.intp)
         try:
             frames: Frames = self._rows[index] * self._scales[index]
@@ -85,14 +94,19 @@ class GraphTextEncoder(TextEncoder):
 
     incremental = False
 
-    def __init__(self, tokenizer: Path, max_tokens: int, graphs: Graphs, dim: int) -> None:
-        super().__init__(tokenizer, max_tokens)
+    def __init__(self, tokenizer: Path, max_tokens: int, context: int, graphs: Graphs, dim: int) -> None:
+        super().__init__(tokenizer, max_tokens, context)
         self._graphs = graphs
         self._no_frames = np.zeros((0, dim), np.float32)
 
-    def encode_ids(self, ids: Sequence[int]) -> Frames:
-        """Return the frames that the graph computes from the ids."""
-        return self._graphs.encode_text(ids) if ids else self._no_frames
+    def encode_ids(self, ids: Sequence[int], earlier: Sequence[Sequence[int]] = ()) -> Frames:
+        """Return the frames that the graph computes from the ids, with the earlier utterances after them."""
+        if not ids:
+            return self._no_frames
+        if not earlier:
+            return self._graphs.encode_text(ids)
+        tokens = append_utterances(ids, earlier, self.tokenizer.ending, self.max_tokens)
+        return self._graphs.encode_text(tokens)[: len(ids)]
 
 
 def open_text_encoder(bundle: Bundle, graphs: Graphs) -> TextEncoder | None:
@@ -107,7 +121,7 @@ def open_text_encoder(bundle: Bundle, graphs: Graphs) -> TextEncoder | None:
     dim = bundle.manifest.modalities["language"].dim
     tokenizer = bundle.path / spec.tokenizer
     if spec.text_encoder == "encoder":
-        return GraphTextEncoder(tokenizer, spec.max_tokens, graphs, dim)
+        return GraphTextEncoder(tokenizer, spec.max_tokens, spec.context, graphs, dim)
     return TableLookupEncoder(tokenizer, spec.max_tokens, _load_table(bundle.path / spec.table, dim))
 
 

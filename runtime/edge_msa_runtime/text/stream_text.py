@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from typing import TYPE_CHECKING, Iterable
+from typing import TYPE_CHECKING, Iterable, Sequence
 
 from edge_msa_runtime.text.tokenizer import truncation_warnings
 from edge_msa_runtime.text.words import MAX_TEXT_CHARACTERS, Word
@@ -22,7 +22,12 @@ class StreamText:
 
     Words are tokenized one by one when they arrive. A table encodes new words at
     once, until old words have to be dropped. From then on, all words are encoded together before a prediction. An
-    encoder always encodes all words together.
+    encoder always encodes all words together, after which it reads earlier utterances if it was trained to.
+
+    Args:
+        text_encoder: encodes the words.
+        truncate: as in `Session.create_stream`.
+        earlier: the tokens of earlier utterances, as in `TextEncoder.encode_ids`.
 
     Attributes:
         total_words: number of words with tokens that were pushed.
@@ -30,8 +35,9 @@ class StreamText:
             it to false when it has done that.
     """
 
-    def __init__(self, text_encoder: TextEncoder, truncate: str) -> None:
+    def __init__(self, text_encoder: TextEncoder, truncate: str, earlier: Sequence[Sequence[int]] = ()) -> None:
         self.total_words = 0
+        self._earlier = tuple(earlier)
         self.is_stale = False
         self._text_encoder = text_encoder
         self._truncate = truncate
@@ -48,6 +54,12 @@ class StreamText:
         """The words that affect the prediction."""
         words = tuple(word for word, _ in self._kept)
         return words if self._text_encoder.incremental else words[slice(*self._used_range)]
+
+    @property
+    def tokens(self) -> list[int]:
+        """The last tokens of the words that affect the prediction, without special tokens, at most `max_tokens`."""
+        encoder = self._text_encoder
+        return encoder.tokenizer.word_ids(" ".join(word.text for word in self.words))[-encoder.max_tokens :]
 
     @property
     def frames(self) -> int:
@@ -98,7 +110,7 @@ class StreamText:
             return encoder.encode_ids([token for _, ids in self._kept for token in ids][-encoder.max_tokens :])
         text = " ".join(word.text for word, _ in self._kept)
         tokens = encoder.tokenizer.tokenize(text, "start" if self._keeps_newest else "end")
-        frames = encoder.encode_ids(next(iter(tokens.parts), []))
+        frames = encoder.encode_ids(next(iter(tokens.parts), []), self._earlier)
         self._encoded = len(frames)
         start, stop, position = 0, 0, 0
         for word, _ in self._kept:

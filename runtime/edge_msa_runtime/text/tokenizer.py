@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from edge_msa_runtime.errors import BundleError, PackageImportError, UsageError, first_line
+from edge_msa_runtime.text.earlier_utterances import ending_of
 from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
@@ -113,6 +114,12 @@ class Tokenizer:
         """
         ids: list[int] = self._encode(word, special=False).ids
         return ids
+
+    @property
+    def ending(self) -> list[int]:
+        """The special tokens at the end of a text, such as [SEP], which separate utterances."""
+        encoding = self._encode("a", special=self._special)
+        return ending_of(encoding.ids, encoding.special_tokens_mask)
 
     def _encode(self, text: str, *, special: bool) -> Any:
         try:

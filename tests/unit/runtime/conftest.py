@@ -27,12 +27,12 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
 
 
 @pytest.fixture(scope="session")
-def make_text_bundle(make_bundle: MakeBundle) -> Callable[[str], Path]:
-    """Write a bundle of language and audio whose text encoder is a `table` or an `encoder`."""
+def make_text_bundle(make_bundle: MakeBundle) -> Callable[..., Path]:
+    """Write a bundle of language and audio whose text encoder is a `table` or an `encoder` that reads a context."""
 
-    def make(text_encoder: str) -> Path:
+    def make(text_encoder: str, context: int = 0) -> Path:
         folder = make_bundle(names=("language", "audio"))
-        toy_text.add_text_encoder(folder, text_encoder)
+        toy_text.add_text_encoder(folder, text_encoder, context)
         return folder
 
     return make

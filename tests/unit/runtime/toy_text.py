@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 import onnx
@@ -32,14 +32,24 @@ def token_ids(text: str, *, special: bool = False) -> list[int]:
     return ids
 
 
-def encode_text(text: str, text_encoder: str) -> Any:
-    """Return the frames (n, d) that a `table` or an `encoder` computes from a text."""
-    rows = FLOATS[token_ids(text, special=text_encoder == "encoder")]
-    return rows if text_encoder == "table" else rows + 0.1 * rows.sum(axis=0)
+def encode_text(text: str, text_encoder: str, earlier: Sequence[str] = ()) -> Any:
+    """Return the frames (n, d) that a `table` or an `encoder` computes from a text.
+
+    `earlier` are the utterances that the encoder reads, the newest last.
+    """
+    ids = token_ids(text, special=text_encoder == "encoder")
+    rows = FLOATS[ids]
+    if text_encoder == "table":
+        return rows
+    read = [token for item in reversed(earlier) for token in (*token_ids(item), VOCABULARY.index("[SEP]"))]
+    return rows + 0.1 * FLOATS[[*ids, *read]].sum(axis=0)
 
 
-def add_text_encoder(folder: Path, text_encoder: str) -> None:
-    """Add a text encoder, a `table` or an `encoder`, to a fake bundle with the language modality."""
+def add_text_encoder(folder: Path, text_encoder: str, context: int = 0) -> None:
+    """Add a text encoder, a `table` or an `encoder`, to a fake bundle with the language modality.
+
+    An encoder reads `context` earlier utterances.
+    """
     (folder / "language").mkdir()
     _tokenizer().save(str(folder / "language/tokenizer.json"))
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
@@ -60,6 +70,7 @@ def add_text_encoder(folder: Path, text_encoder: str) -> None:
         "table": "language/table.npz" if text_encoder == "table" else "",
         "max_tokens": MAX_TOKENS,
         "parity": 0.0,
+        **({"context": context} if context else {}),
     }
     files = {**manifest["files"], **{name: file_sha256(folder / name) for name in added}}
     seal(folder, {"graphs": manifest["graphs"], "files": files, "language": language})

@@ -51,4 +51,9 @@ def test_copies_depend_on_the_seed_only() -> None:
 
 
 def test_texts_of_one_word_have_no_copies() -> None:
-    assert changed_copies(("good", "", "bad"), 3, seed=0) == ()
+    assert changed_copies(("good", "", "bad"), 3, seed=0) == {}
+
+
+def test_copies_know_their_original() -> None:
+    for copy, row in changed_copies(("a b c d", "e f g h"), 2, seed=0).items():
+        assert set(copy.split()) & set(("a b c d", "e f g h")[row].split())
