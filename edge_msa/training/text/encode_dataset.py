@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import DataError
 from edge_msa.models.text_encoders import EmbeddingTableEncoder
-from edge_msa.training.text.frame_encoder import TextFrameEncoder, text_frames
+from edge_msa.training.text.frame_encoder import TextFrameEncoder, TextToFrames, text_frames
 from edge_msa.training.text.load import load_text_input, require_text_input
 from edge_msa.training.text.text_input import TextInput
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
@@ -106,7 +106,7 @@ def print_truncation_notes(tokenizer: TextTokenizer, dataset: Dataset) -> None:
 
 def _replace_all(
     dataset: Dataset,
-    frames: Callable[[Sequence[str], Sequence[Sequence[str]]], Frames],
+    frames: TextToFrames,
     tokenizer: TextTokenizer,
     source: FeatureSource,
 ) -> Dataset:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Callable, Sequence
-from typing import BinaryIO, cast
+from collections.abc import Sequence
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 import torch
@@ -30,17 +30,21 @@ _MANY = 1000
 PADDING = -1
 
 
-def text_frames(text_input: TextInput) -> Callable[[Sequence[str], Sequence[Sequence[str]]], Frames]:
-    """Return a function from texts and what is before them (`Split.earlier`) to language frames.
+class TextToFrames(Protocol):
+    """Computes the language frames of texts. A text without a word has no valid frame."""
 
-    A text without a word has no valid frame.
-    """
+    def __call__(self, texts: Sequence[str], earlier: Sequence[Sequence[str]] = (), /) -> Frames:
+        """Return the frames of texts. `earlier` are the texts before each text, as in `Split.earlier`."""
+
+
+def text_frames(text_input: TextInput) -> TextToFrames:
+    """Return what computes the language frames of texts."""
     text_encoder = text_input.text_encoder
     if not isinstance(text_encoder, EmbeddingTableEncoder):
         return TextFrameEncoder(text_input).frames
     table = text_encoder.table.weight.detach().cpu().numpy()
 
-    def look_up(texts: Sequence[str], _earlier: Sequence[Sequence[str]]) -> Frames:
+    def look_up(texts: Sequence[str], _earlier: Sequence[Sequence[str]] = (), /) -> Frames:
         ids, valid = pad_ids(text_input.tokenizer.ids(texts), torch.device("cpu"))
         return Frames(valid.numpy(), ids=ids.numpy(), table=table)
 

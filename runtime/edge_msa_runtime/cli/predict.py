@@ -60,6 +60,15 @@ def add_parser(commands: Any) -> None:
         help="What to do with a text that is too long: drop its end, drop its start, or average over windows. "
         "One of: end, start, window. Default: end.",
     )
+    parser.add(
+        OPTIONS,
+        "--context",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        help="Text of an earlier utterance, for a text encoder that reads them. Repeat the option, the newest last. "
+        "Default: none.",
+    )
     for name in MODALITIES:
         parser.add(
             OPTIONS, f"--{name}", metavar="FILE.npy", help=f"Frames (T, d) of the {name} modality. Default: none."
@@ -117,10 +126,12 @@ def read_arguments(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     files = {name: getattr(options, name) for name in MODALITIES}
-    one = [options.input, options.text, *files.values()]
+    one = [options.input, options.text, *files.values(), *options.context]
     if options.data is not None:
         if any(item is not None for item in one):
-            raise UsageError("--data is for many samples. Pass it without INPUT.npz, --text and feature files.")
+            raise UsageError(
+                "--data is for many samples. Pass it without INPUT.npz, --text, --context and feature files."
+            )
         _predict_file(options)
     elif options.output is not None or options.split is not None:
         raise UsageError("--output and --split are for the samples of --data. Pass --data FILE, or use --json.")
@@ -140,8 +151,9 @@ def _predict_one(options: argparse.Namespace, files: dict[str, str]) -> None:
         )
     with open_session(options, options.bundle) as session:
         # The first prediction loads the graph. The latency of the second one is that of all later predictions.
-        session.predict(text=options.text, **frames, valid=valid, truncate=options.truncate)
-        prediction = session.predict(text=options.text, **frames, valid=valid, truncate=options.truncate)
+        inputs = {**frames, "text": options.text, "context": options.context, "truncate": options.truncate}
+        session.predict(**inputs, valid=valid)
+        prediction = session.predict(**inputs, valid=valid)
     print_warnings(prediction.warnings)
     value = {**prediction.to_json(), "load_ms": session.load_ms}
     print_result(format_prediction(prediction, options.coverage), value, options)
