@@ -23,7 +23,7 @@ from edge_msa.training.text.frame_encoder import TextFrameEncoder
 from edge_msa.training.text.initial_encoders import select_layers
 from edge_msa.training.text.teacher_outputs import compute_outputs
 from edge_msa.training.text.text_input import TextInput
-from edge_msa.training.text.train import Corpus, _TextObjective, predict_texts
+from edge_msa.training.text.train import Corpus, TextObjective, predict_texts
 from tests.unit.edge_msa.training.text.toy_text import make_encoder_input, make_table_input
 
 TEXTS = ("i love it", "not at all", "it", "love")
@@ -103,7 +103,7 @@ def test_training_drops_the_context_of_some_texts(
         seen.append((valid.sum(dim=1).tolist(), own.sum(dim=1).tolist()))
         return torch.zeros(len(ids), 1)
 
-    objective = _TextObjective(
+    objective = TextObjective(
         model,
         text_input,
         corpus,
@@ -114,7 +114,7 @@ def test_training_drops_the_context_of_some_texts(
         0,
         Hardware("cpu").start(),
     )
-    monkeypatch.setattr(train.TextModel, "forward", predict)
+    monkeypatch.setattr(TextModel, "forward", predict)
     monkeypatch.setattr(train, "TransformerTextEncoder", ())  # computes all texts at once
     objective.begin(0)
     objective(torch.arange(count))
