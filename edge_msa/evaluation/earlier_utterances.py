@@ -15,7 +15,7 @@ from edge_msa_runtime.wording import format_count
 
 @dataclass(frozen=True)
 class EarlierUtterances:
-    """Metrics without the earlier utterances, and what reading them changes."""
+    """Metrics without the earlier utterances, and what they change."""
 
     read: int
     """Number of earlier utterances that the text encoder reads at most."""
@@ -77,6 +77,6 @@ def format_earlier(result: EarlierUtterances) -> str:
     title = (
         f"Without the earlier utterances, of which the text encoder reads up to {result.read}: "
         f"{format_count(result.utterances, 'utterance')} of {format_count(result.videos, 'video')} have one. "
-        "The changes are what reading them adds, paired by video"
+        "The changes are what they add, paired by video"
     )
     return f"{title}:\n{format_changes(result.without, result.changes)}"
