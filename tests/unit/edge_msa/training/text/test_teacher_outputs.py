@@ -56,7 +56,8 @@ def test_teacher_outputs_in_bf16_are_close_to_those_in_float32(toy_encoder: Path
     text_input, texts = make_encoder_input(toy_encoder), ["love it", "it"]
     torch.manual_seed(0)
     model = TextModel(text_input.text_encoder, Student(QUICK.network_config(text_input.text_encoder.dim, MOSI)))
-    exact, rounded = compute_outputs(model, text_input, texts), compute_outputs(model, text_input, texts, 2, "bf16")
+    exact = compute_outputs(model, text_input, texts)
+    rounded = compute_outputs(model, text_input, texts, batch_size=2, precision="bf16")
     assert not np.array_equal(exact.mean_frames.rows, rounded.mean_frames.rows)
     for first, second in ((exact.predictions, rounded.predictions), (exact.mean_frames.rows, rounded.mean_frames.rows)):
         assert np.abs(first - second).max() < 0.05 * np.abs(first).max()
