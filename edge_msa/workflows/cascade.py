@@ -238,7 +238,9 @@ def _open_validation(source: str, task: str | None, session: Session) -> Dataset
             f"{dataset.name} has no labeled validation split, which a cascade is chosen on. Pass other data."
         )
     # A cascade reads no earlier utterances.
-    return dataclasses.replace(selected, splits={name: split.without_earlier() for name, split in selected.splits.items()})
+    return dataclasses.replace(
+        selected, splits={name: split.without_earlier() for name, split in selected.splits.items()}
+    )
 
 
 def _fit_routes(
