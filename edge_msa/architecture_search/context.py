@@ -149,7 +149,7 @@ def prepare_search(config: SearchConfig) -> SearchContext:
     dataset = open_and_report(config.data, config.task, labeled=SPLITS)
     inputs = {
         "data": _digest(dataset.digest, dataclasses.asdict(dataset.task), config.train_samples, config.seed),
-        "task": dataset.task.kind,
+        "task": dataset.task.option,
         "target": _digest(profile.to_json()),
         "space": _digest(space.to_json()),
         "recipe": _digest(default_recipe.model_dump(), _relevant_part(settings.pipeline).model_dump()),

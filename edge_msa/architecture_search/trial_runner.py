@@ -23,7 +23,7 @@ from edge_msa.deployment.graphs import load_student_graphs
 from edge_msa.deployment.request import make_export_request
 from edge_msa.deployment.student import load_deployable_student
 from edge_msa.errors import TrainingError, UsageError
-from edge_msa.evaluation.metrics import gate_metric
+from edge_msa.evaluation.metrics import describe, gate_metric
 from edge_msa.evaluation.predictors import open_session, run_predictor
 from edge_msa.models.student import untrained_student
 from edge_msa_calibrate.errors import CalibrationError, GateFailedError
@@ -182,13 +182,13 @@ def measure_latency(sessions: Sequence[Session]) -> tuple[BenchResult, ...]:
 
 def error_name(task: Task) -> str:
     """Return the printed name of a trial's error."""
-    return "MAE" if task.is_score else "1 - F1 average"
+    return "MAE" if task.is_score else f"1 - {describe(gate_metric(task)).title}"
 
 
 def _validation_error(task: Task, by_subset: Mapping[str, Mapping[str, float]]) -> float:
     """Return the mean error over the subsets, the criterion that also selects the epoch in training.
 
-    The error is MAE for scores, and 1 minus the gate metric for emotions.
+    The error is MAE for scores, and 1 minus the gate metric for emotions and classes.
     """
     values = [row["mae"] if task.is_score else 1 - row[gate_metric(task)] for row in by_subset.values()]
     return sum(values) / len(values)

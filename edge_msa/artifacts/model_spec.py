@@ -189,9 +189,9 @@ class ModelSpec:
         for name, dim in self.dims.items():
             if dataset.dims.get(name, dim) != dim:
                 raise DataError(wrong_width(name, dim, dataset.dims[name], dataset.name))
-        if dataset.task.outputs != self.task.outputs or dataset.task.is_score != self.task.is_score:
+        if not self.task.fits(dataset.task):
             raise DataError(
-                f"The task must be {self.task.kind}, which the model was trained for, got {dataset.task.kind} in "
+                f"The task must be {self.task.option}, which the model was trained for, got {dataset.task.option} in "
                 f"{dataset.name}. Pass the matching --task."
             )
         selected = drop_unused_modalities(dataset, self.dims)

@@ -19,7 +19,10 @@ RUN_DATA = "the data that the run was trained on"
 TARGET_HELP = "Device, device family, or TOML file with a device profile. `edge-msa devices` lists the names."
 SEEDS_HELP = "Number of trainings of each model, with seeds 0 to N-1."
 SPLIT_HELP = "Split to use: train, valid or test."
-TASK_HELP = "What the labels mean: mosi, sims, emotions or regression."
+TASK_HELP = (
+    "What the labels mean: mosi, sims, emotions, regression or classes. classes:NAME,NAME states the classes in "
+    "their order."
+)
 TEACHER_HELP = "Run of a teacher. Repeat the option for several teachers."
 OUTPUT_DIR_HELP = "Folder to write."
 

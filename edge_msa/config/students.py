@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from edge_msa.config.section import DropoutRate, LossWeight, Probability, RecipeSection
 from edge_msa.config.training import (
     BatchSize,
+    ClassTemperature,
+    ClassWeights,
     Epochs,
     LearningRate,
     MsmConfig,
@@ -102,7 +104,9 @@ class StudentRecipe(TrainingSchedule):
     qat_scheme: str = "ort-x86-vnni"
     """Quantization scheme that quantization-aware training simulates."""
     score_loss: ScoreLoss = "l1"
-    """Task loss for scores. Emotions always use binary cross-entropy."""
+    """Task loss for scores. Emotions always use binary cross-entropy, classes cross-entropy."""
+    class_weights: ClassWeights = "equal"
+    temperature: ClassTemperature = 2.0
     msm: MsmConfig = MsmConfig()
     """Probabilities of missing modalities and frames."""
 
@@ -275,6 +279,8 @@ class TextRecipe(OptimizerConfig):
     weight_decay: WeightDecay = 1e-2
     score_loss: ScoreLoss = "l1"
     """Task loss for scores."""
+    class_weights: ClassWeights = "equal"
+    temperature: ClassTemperature = 2.0
 
     @model_validator(mode="after")
     def _check_epochs(self) -> TextRecipe:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from edge_msa.config.section import DropoutRate, LossWeight, Probability
 from edge_msa.config.training import (
     BatchSize,
+    ClassWeights,
     Epochs,
     LearningRate,
     MsmConfig,
@@ -43,6 +44,7 @@ class HrlfRecipe(OptimizerConfig):
     weight_decay: WeightDecay = 0.1
     score_loss: ScoreLoss = "l1"
     """Task loss for scores. The reported metric is MAE, which `l1` minimizes."""
+    class_weights: ClassWeights = "equal"
     d: Annotated[int, Field(ge=2)] = 40
     """Width of the representation Z of one modality, as in the paper. It must be even and a multiple of `heads`."""
     heads: Annotated[int, Field(ge=1)] = 10
@@ -110,6 +112,7 @@ class AlmtRecipe(TrainingSchedule):
     weight_decay: WeightDecay = 1e-4
     score_loss: ScoreLoss = "mse"
     """Task loss for scores."""
+    class_weights: ClassWeights = "equal"
     fusion_depth: Annotated[int, Field(ge=1)] = 2
     """Number of layers of the fusion: 2 for MOSI, 4 for MOSEI and SIMS."""
     tokens: Annotated[int, Field(ge=1)] = 8

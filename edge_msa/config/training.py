@@ -9,6 +9,24 @@ from pydantic import Field
 from edge_msa.config.section import Probability, RecipeSection
 
 ScoreLoss = Literal["l1", "smooth_l1", "mse"]
+ClassWeights = Annotated[
+    Literal["equal", "balanced"],
+    Field(
+        description="Weight of the labels of each class in the cross-entropy of the task `classes`, in training and in "
+        "the choice of the best epoch. `balanced` weights a class by the inverse of its share of the training samples, "
+        "so that rare classes count as much as frequent ones; this favors Macro F1 over accuracy."
+    ),
+]
+ClassTemperature = Annotated[
+    float,
+    Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="Temperature of distillation with the task `classes`: the logits of teachers and student are "
+        "divided by it before the softmax, so that the student also learns which wrong classes are likely (Hinton et "
+        "al. 2015). The loss is multiplied by its square.",
+    ),
+]
 
 Epochs = Annotated[int, Field(ge=1, description="Number of passes over the training split.")]
 BatchSize = Annotated[int, Field(ge=1, description="Number of samples per optimizer step.")]

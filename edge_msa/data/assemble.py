@@ -5,7 +5,7 @@ describes the rules for padding and for values that are not finite. The others a
 
 - **Repeated ids** within a split become `id#2`, `id#3` and so on, with a note.
 - **Missing texts** (None, NaN) are empty, and a note counts the empty texts.
-- **Labels**: see `edge_msa.data.labels`.
+- **Labels**: see `edge_msa.data.labels`, and `edge_msa.data.classes` for the task `classes`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from edge_msa.data.classes import index_classes
 from edge_msa.data.dataset import SPLITS, Dataset, Frames, Split, SplitName
-from edge_msa.data.identifiers import text_from_item
-from edge_msa.data.labels import convert_labels, is_missing
+from edge_msa.data.identifiers import is_missing, text_from_item
+from edge_msa.data.labels import convert_labels
 from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
@@ -53,6 +54,10 @@ def assemble(
         raise DataError(f"{name} must have at least one of the splits {', '.join(SPLITS)}, got none.")
     all_notes = list(notes)
     options = options or LoadOptions()
+    if task.kind == "classes" and options.labels:
+        if options.task is None or not options.task.labels:
+            all_notes.append(f"the task is {task.option}")
+        raw = index_classes(task, raw, all_notes)
     splits = {split: _assemble_split(split, raw[split], task, options, all_notes) for split in SPLITS if split in raw}
     unlabeled = [name for name, split in splits.items() if np.isnan(split.labels).all()] if options.labels else []
     if unlabeled:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from edge_msa.errors import DataError
+
+
+def is_missing(value: object) -> bool:
+    """Return whether one value of a file stands for a missing one: None, NaN or empty text."""
+    if isinstance(value, (float, np.floating)):
+        return math.isnan(value)
+    return value is None or (isinstance(value, (str, bytes)) and not value)
 
 
 def id_to_text(item: Any) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_msa.console import is_printed
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split, SplitName, missing_split
+from edge_msa.data.labels import one_hot
 from edge_msa.data.tasks import EMOTIONS, Task
 from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import ABSENT, text_table
@@ -54,7 +55,7 @@ class SplitInspection:
     texts: int
     """Number of samples with a text that is not empty."""
     labels: dict[str, int]
-    """Number of samples, by range of the score or by emotion."""
+    """Number of samples, by range of the score, by emotion or by class."""
     modalities: dict[str, ModalityInspection]
     """Statistics by modality."""
 
@@ -73,7 +74,7 @@ class Inspection(Table):
     digest: str
     """SHA-256 of the file."""
     task: str
-    """Name of the task."""
+    """Name of the task, for classes with their names."""
     dims: dict[str, int]
     """Features per frame, by modality."""
     features: dict[str, FeatureSource]
@@ -142,7 +143,7 @@ class Inspection(Table):
             if self.dims and not trainable:
                 return f"The {name} split of {self.name} has no valid frame of a modality that the train split has."
         if not self.dims and self.task == EMOTIONS.kind:
-            return f"{self.name} has only text, and text models predict scores, not emotions."
+            return f"{self.name} has only text, and text models predict scores or classes, not emotions."
         return None
 
     def to_json(self) -> dict[str, Any]:
@@ -157,7 +158,7 @@ def inspect_dataset(dataset: Dataset) -> Inspection:
     return Inspection(
         name=dataset.name,
         digest=dataset.digest,
-        task=dataset.task.kind,
+        task=dataset.task.option,
         dims=dataset.dims,
         features={name: dataset.features.get(name, UNKNOWN) for name in dataset.dims},
         absent=tuple(modality for modality in MODALITIES if modality not in dataset.dims),
@@ -206,6 +207,8 @@ def _bin_edges(dataset: Dataset) -> FloatArray:
 
 def _histogram(labels: FloatArray, task: Task, edges: FloatArray) -> dict[str, int]:
     if not task.is_score:
+        if task.kind == "classes":
+            labels = one_hot(task, labels)
         counts = np.nansum(labels, axis=0)
         histogram = {name: int(count) for name, count in zip(task.labels, counts, strict=True)}
         missing = int(np.isnan(labels).any(axis=1).sum())

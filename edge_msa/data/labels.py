@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_msa.data.classes import has_text_labels, name_classes
 from edge_msa.data.dataset import FloatArray
+from edge_msa.data.identifiers import is_missing
 from edge_msa.data.options import LoadOptions
-from edge_msa.data.tasks import MOSI, NO_TASK, SIMS, TASKS, Task
+from edge_msa.data.tasks import CLASSES, MOSI, NO_TASK, SIMS, TASKS, Task
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa_runtime.inputs.frames import RawSplit
 from edge_msa_runtime.wording import format_part
@@ -29,7 +31,7 @@ def resolve_task(
     *,
     layout_notes: list[str] | None = None,
 ) -> Task:
-    """Return the requested task, or else the one that the file states.
+    """Return the requested task, or else the one that the file states. Text labels and names of classes state classes.
 
     Args:
         options: What the caller wants.
@@ -41,9 +43,14 @@ def resolve_task(
 
     Raises:
         UnstatedTaskError: Both are None.
+        UsageError: The task `classes` was passed without names, and the file does not state them.
     """
     if options.task is not None:
-        return options.task
+        return name_classes(splits, source) if options.task == CLASSES and options.labels else options.task
+    if stated is not None and not stated.is_score:
+        return stated
+    if options.labels and _states_classes(splits):
+        return name_classes(splits, source)
     if stated is not None:
         if layout_notes is not None and stated == MOSI and options.labels:
             layout_notes += _layout_notes(_known_scores(splits, source))
@@ -53,6 +60,13 @@ def resolve_task(
     unlabeled = all(raw.labels is None or _missing(np.asarray(raw.labels)).all() for raw in splits.values())
     reason = "has no labels, so its task is unknown" if unlabeled else "does not state what its labels mean"
     raise UnstatedTaskError(f"{source} {reason}. Pass --task, one of: {', '.join(TASKS)}.", unlabeled=unlabeled)
+
+
+def _states_classes(splits: Mapping[Any, RawSplit]) -> bool:
+    return has_text_labels(splits.values()) or any(
+        raw.class_names and raw.labels is not None and np.asarray(raw.labels).dtype.kind in "iufb"
+        for raw in splits.values()
+    )
 
 
 def _layout_notes(scores: FloatArray) -> list[str]:
@@ -105,10 +119,11 @@ def convert_labels(
     *,
     clip: bool | None = None,
 ) -> tuple[FloatArray, list[str]]:
-    """Return labels (N,) of a score task or (N, E) of an emotion task, and notes; NaN for samples without a label.
+    """Return labels (N,) of scores or classes, or (N, E) of emotions, and notes; NaN for samples without a label.
 
     Args:
-        labels: The labels of the file; None if it has none. None, NaN and empty text stand for a missing label.
+        labels: The labels of the file, or of `index_classes` for classes; None if it has none. None, NaN and empty text
+            stand for a missing label.
         task: What the labels mean.
         split: Name of the split, for messages.
         ids: Names of the samples, for messages.
@@ -118,19 +133,20 @@ def convert_labels(
         DataError: A label is not a number, or is far outside the task's range. The message names the sample.
         UsageError: The task takes another number of values per sample.
     """
-    shape = (len(ids),) if task.is_score else (len(ids), task.outputs)
+    shape = (len(ids), *task.label_shape)
+    width = math.prod(task.label_shape)
     if labels is None:
         return np.full(shape, np.nan, np.float32), []
     flat = _to_float(labels, f"The labels of {split}")
     if not flat.ndim or len(flat) != len(ids):
         raise DataError(f"The labels of {split} must have {len(ids)} samples, got shape {flat.shape}.")
-    flat = flat.reshape(len(ids), -1) if flat.size else np.full((len(ids), task.outputs), np.nan, np.float32)
+    flat = flat.reshape(len(ids), -1) if flat.size else np.full((len(ids), width), np.nan, np.float32)
     missing = np.isnan(flat).any(axis=1)
     if missing.all() and len(ids):
         return convert_labels(None, task, split, ids)
-    if flat.shape[1] != task.outputs:
+    if flat.shape[1] != width:
         raise UsageError(
-            f"The labels of {split} must have shape (N, {task.outputs}) for the task {task.kind!r}, "
+            f"The labels of {split} must have shape (N, {width}) for the task {task.kind!r}, "
             f"got (N, {flat.shape[1]}). Pass another --task."
         )
     _check_values(flat, task, split, ids)
@@ -138,7 +154,13 @@ def convert_labels(
     if missing.any():
         flat[missing] = np.nan
         notes.append(unlabeled_note(split, int(missing.sum()), len(ids)))
-    return (flat[:, 0].copy() if task.is_score else flat), notes
+    return flat.reshape(shape), notes
+
+
+def one_hot(task: Task, classes: FloatArray) -> FloatArray:
+    """Return indices of classes (N,) as (N, K) with a 1 at the class of each sample; NaN for samples without one."""
+    rows = np.eye(task.outputs, dtype=np.float32)[np.nan_to_num(classes).astype(np.int64)]
+    return np.where(np.isnan(classes)[:, None], np.float32(np.nan), rows)
 
 
 def class_shares(labels: ArrayLike, task: Task) -> FloatArray:
@@ -167,13 +189,6 @@ def _missing(labels: NDArray[Any]) -> NDArray[np.bool_]:
         return np.zeros(labels.shape, np.bool_)
     unknown = [is_missing(value) for value in labels.ravel().tolist()]
     return np.array(unknown, np.bool_).reshape(labels.shape)
-
-
-def is_missing(value: object) -> bool:
-    """Return whether one value of a file stands for a missing one: None, NaN or empty text."""
-    if isinstance(value, (float, np.floating)):
-        return math.isnan(value)
-    return value is None or (isinstance(value, (str, bytes)) and not value)
 
 
 def _to_float(labels: NDArray[Any], where: object) -> FloatArray:
@@ -206,6 +221,8 @@ def _excess(labels: FloatArray, task: Task) -> FloatArray:
 
 def _check_values(labels: FloatArray, task: Task, split: str, ids: Sequence[str]) -> None:
     _reject(np.isinf(labels), labels, "a finite number", "Remove the sample, or label it.", split, ids)
+    if task.kind == "classes":
+        return  # `index_classes` has checked them
     if not task.is_score:
         expected = "0 (emotion absent) or 1 (present)"
         _reject((labels != 0) & (labels != 1) & ~np.isnan(labels), labels, expected, "Correct the label.", split, ids)

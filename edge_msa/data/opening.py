@@ -1,4 +1,4 @@
-"""Open a dataset by its path, or by the name `synthetic`, `synthetic-quick` or `synthetic-long`."""
+"""Open a dataset by its path, or by the name `synthetic`, `synthetic-quick`, `synthetic-long`, `synthetic-classes`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ SYNTHETIC_QUICK = "synthetic-quick"
 """The same task with fewer samples, for a quick demo."""
 SYNTHETIC_LONG = "synthetic-long"
 """The same task with utterances as long as at real rates: 50 words, 375 audio frames, 500 vision frames."""
+SYNTHETIC_CLASSES = "synthetic-classes"
+"""The same utterances with four classes instead of scores."""
 
 Loader = Callable[[Path, LoadOptions], Dataset]
 
 
 def is_synthetic(source: str | Path) -> bool:
     """Return whether a data source is the name of synthetic data."""
-    return str(source) in {SYNTHETIC, SYNTHETIC_QUICK, SYNTHETIC_LONG}
+    return str(source) in {SYNTHETIC, SYNTHETIC_QUICK, SYNTHETIC_LONG, SYNTHETIC_CLASSES}
 
 
 def open_dataset(
@@ -39,7 +41,7 @@ def open_dataset(
     """Open a feature file, a folder of .csd files, or the synthetic data.
 
     Args:
-        source: A path, `synthetic`, `synthetic-quick`, or `synthetic-long`.
+        source: A path, `synthetic`, `synthetic-quick`, `synthetic-long` or `synthetic-classes`.
         task: Overrides the task that the format states.
         seed: Seed of the synthetic generator; files do not depend on it.
         clip_labels: Whether labels slightly beyond the task's scale are set to its nearest end. None: as an archive
@@ -70,13 +72,13 @@ def _load(path: Path, options: LoadOptions) -> Dataset:
 
 
 def open_and_report(
-    source: str, task_name: str | None, *, clip_labels: bool | None = None, labeled: Collection[SplitName] = ()
+    source: str, task: str | Task | None, *, clip_labels: bool | None = None, labeled: Collection[SplitName] = ()
 ) -> Dataset:
     """Return the dataset and print its notes on stderr.
 
     Args:
         source: As in `open_dataset`.
-        task_name: Name of the task that overrides the one that the format states.
+        task: Task that overrides the one that the format states, or its name.
         clip_labels: As in `open_dataset`.
         labeled: Splits whose unlabeled samples are left out, as in `keep_labeled`.
 
@@ -84,7 +86,8 @@ def open_and_report(
         UsageError: As in `open_dataset`, or the task is unknown.
         DataError: As in `open_dataset`.
     """
-    dataset = keep_labeled(open_dataset(source, task=parse_task(task_name), clip_labels=clip_labels), labeled)
+    meaning = task if isinstance(task, Task) else parse_task(task)
+    dataset = keep_labeled(open_dataset(source, task=meaning, clip_labels=clip_labels), labeled)
     print_notes(dataset.notes)
     return dataset
 
@@ -92,15 +95,15 @@ def open_and_report(
 def _load_synthetic(name: str, task: Task | None, seed: int) -> Dataset:
     if task is not None:
         raise UsageError("The synthetic dataset has a fixed task. Omit --task.")
-    from edge_msa.data.synthetic.generator import DEFAULT, LONG, QUICK, generate_dataset
+    from edge_msa.data.synthetic.generator import DEFAULT, FOUR_CLASSES, LONG, QUICK, generate_dataset
 
-    configs = {SYNTHETIC: DEFAULT, SYNTHETIC_QUICK: QUICK, SYNTHETIC_LONG: LONG}
+    configs = {SYNTHETIC: DEFAULT, SYNTHETIC_QUICK: QUICK, SYNTHETIC_LONG: LONG, SYNTHETIC_CLASSES: FOUR_CLASSES}
     return generate_dataset(configs[name], seed, name=name)
 
 
-def is_transcripts(source: str | Path) -> bool:
-    """Return whether the name of a data source is that of a table of transcripts, which has words and no frames."""
-    return str(source).lower().endswith(_TRANSCRIPTS)
+def _is_meld(folder: Path) -> bool:
+    """Return whether a folder has tables of MELD."""
+    return any(folder.glob("*_sent_emo.csv"))
 
 
 def _suggestion(path: Path) -> str:
@@ -124,6 +127,10 @@ def _load_folder(path: Path, options: LoadOptions) -> Dataset:
         from edge_msa.data.formats.csd import load_csd
 
         return load_csd(path, options)
+    if _is_meld(path):
+        from edge_msa.data.formats.transcripts import load_meld
+
+        return load_meld(path, options)
     kinds = {"run.json": "a run", "manifest.json": "a bundle"}
     kind = next((kind for name, kind in kinds.items() if name in names), "a folder without .csd files")
     files = ", ".join(name for name in names if name.lower().endswith(tuple(_LOADERS))) or "none"

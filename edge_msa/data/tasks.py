@@ -5,18 +5,25 @@ A task belongs to a dataset. Commands can override it with `--task`; it is never
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edge_msa.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.bundle.manifest import TaskSpec
 
 TaskKind = Literal["mosi", "sims", "regression", "emotions", "classes", "none"]
 
 
 NAMES_HINT = "classes:NAME,NAME,..."
-"""How `--task` states the names of classes, for messages."""
+"""How `--task` states the names of classes, for messages. `classes:NUMBER=NAME,...` states their numbers as well."""
+
+
+_NUMBERED = re.compile(r"(?P<number>-?\d+)=(?P<name>.+)")
 
 
 @dataclass(frozen=True)
@@ -42,10 +49,14 @@ class Task:
     """The lowest score; None if unbounded."""
     high: float | None = None
     """The highest score; None if unbounded."""
+    values: tuple[float, ...] = field(default=(), compare=False)
+    """Numbers by which the original data state the classes, e.g. -1, 0, 1; empty for 0, 1, 2 and so on."""
 
     def __post_init__(self) -> None:
         if self.kind == "classes" and self.labels:
             _check_names(self.labels)
+            if len(set(self.values)) not in {0, len(self.labels)}:
+                raise UsageError(f"Each class must have its own number, got {self.option!r}. Correct --task.")
 
     @property
     def outputs(self) -> int:
@@ -57,6 +68,17 @@ class Task:
         """Whether labels are scores, not emotions or classes."""
         return self.kind not in {"emotions", "classes"}
 
+    def fits(self, other: Task) -> bool:
+        """Return whether a model of this task can be evaluated on data of the other one.
+
+        Scores fit scores, emotions as many emotions, and classes the same classes in the same order.
+        """
+        if self.is_score or other.is_score:
+            return self.is_score and other.is_score
+        if self.kind == other.kind == "emotions":
+            return self.outputs == other.outputs
+        return (self.kind, self.labels) == (other.kind, other.labels)
+
     @property
     def label_shape(self) -> tuple[int, ...]:
         """Shape of the label of one sample: (E,) for emotions, () for scores and classes."""
@@ -65,7 +87,10 @@ class Task:
     @property
     def option(self) -> str:
         """The value of `--task` that states this task: the kind, and the names of classes."""
-        return f"classes:{','.join(self.labels)}" if self.kind == "classes" and self.labels else self.kind
+        if self.kind != "classes" or not self.labels:
+            return self.kind
+        stated = [f"{value:g}={name}" for value, name in zip(self.values, self.labels, strict=False)]
+        return f"classes:{','.join(stated or self.labels)}"
 
 
 MOSI = Task("mosi", ("negative", "neutral", "positive"), (-0.5, 0.5), -3.0, 3.0)
@@ -89,12 +114,14 @@ TASKS: dict[str, Task] = {
 def find_task(name: str) -> Task:
     """Return the task of that name. `classes:NAME,NAME,...` states the names of classes, in their order.
 
+    `classes:-1=NAME,0=NAME,...` also states the number of each class in the data.
+
     Raises:
         UsageError: No task has that name, or the names of classes are wrong. The message lists all tasks.
     """
     kind, separator, names = name.partition(":")
     if separator and kind == "classes":
-        return Task("classes", tuple(part.strip() for part in names.split(",")))
+        return _parse_classes(names)
     if name in TASKS:
         return TASKS[name]
     close = get_close_matches(name, TASKS, n=1)
@@ -102,9 +129,27 @@ def find_task(name: str) -> Task:
     raise UsageError(f"Unknown task {name!r}.{hint} Available: {', '.join(TASKS)}, {NAMES_HINT}.")
 
 
+def task_from_spec(spec: TaskSpec) -> Task:
+    """Return the task of a bundle."""
+    kind: Any = spec.kind
+    return Task(kind, tuple(spec.labels), tuple(spec.edges), spec.low, spec.high)
+
+
 def parse_task(name: str | None) -> Task | None:
     """Return the task that `--task` names, or None if the option was not used. Raises the errors of `find_task`."""
     return None if name is None else find_task(name)
+
+
+def _parse_classes(names: str) -> Task:
+    parts = [part.strip() for part in names.split(",")]
+    numbered = [match for part in parts if (match := _NUMBERED.fullmatch(part))]
+    if len(numbered) == len(parts):
+        return Task(
+            "classes",
+            tuple(match["name"].strip() for match in numbered),
+            values=tuple(float(match["number"]) for match in numbered),
+        )
+    return Task("classes", tuple(parts))
 
 
 def _check_names(names: tuple[str, ...]) -> None:

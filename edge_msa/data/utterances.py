@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_msa.data.assemble import assemble
+from edge_msa.data.classes import name_classes
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.splitting import draw_splits
-from edge_msa.data.tasks import Task
+from edge_msa.data.tasks import CLASSES, Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 from edge_msa_runtime.inputs.sample_ids import position_from_id, video_from_id
@@ -25,8 +27,8 @@ class Utterance:
 
     id: str
     """Name of the sample, unique within its split."""
-    label: float | Sequence[float] | None = None
-    """Score, or one value, 0 or 1, per emotion. None for an unlabeled sample."""
+    label: float | Sequence[float] | str | None = None
+    """Score, one value, 0 or 1, per emotion, or the name or number of the class. None for an unlabeled sample."""
     language: ArrayLike | None = None
     """Frames (T, d), not normalized. T may differ between samples and modalities."""
     audio: ArrayLike | None = None
@@ -81,6 +83,8 @@ def build_dataset(name: str, task: Task, splits: Mapping[SplitName, Sequence[Utt
             if not isinstance(item, Utterance):
                 raise UsageError(f"The {split} split must have items of type Utterance, got {type(item).__name__}.")
     raw = {split: _raw_split(utterances, task) for split, utterances in splits.items()}
+    if task == CLASSES:
+        task = name_classes(raw, "utterances")
     return assemble(name, task, raw, digest="")
 
 
@@ -89,7 +93,7 @@ def _raw_split(utterances: Sequence[Utterance], task: Task) -> RawSplit:
     modalities = {name: _pad(name, utterances) for name in MODALITIES}
     return RawSplit(
         ids=[item.id for item in utterances],
-        labels=np.stack([_label(item, task) for item in utterances]) if utterances else None,
+        labels=_labels(utterances, task) if utterances else None,
         modalities={name: frames for name, frames in modalities.items() if frames is not None},
         groups=[item.group for item in utterances],
         texts=[item.text for item in utterances] if has_texts else (),
@@ -106,9 +110,19 @@ def _position(utterance: Utterance) -> float:
     return float(position)
 
 
+def _labels(utterances: Sequence[Utterance], task: Task) -> NDArray[Any]:
+    """Return the labels: scores (N,), emotions (N, E), or names or numbers of classes (N,)."""
+    if task.kind != "classes":
+        return np.stack([_label(item, task) for item in utterances])
+    for item in utterances:
+        if item.label is not None and not isinstance(item.label, (str, int, float)):
+            raise UsageError(f"label of {item.id!r} must be the name of a class, got {item.label!r:.60}.")
+    return np.array([item.label for item in utterances], object)
+
+
 def _label(utterance: Utterance, task: Task) -> NDArray[np.float32]:
     """Return the label, (E,) for emotions and () for scores, or NaN."""
-    shape = () if task.is_score else (task.outputs,)
+    shape = task.label_shape
     if utterance.label is None:
         return np.full(shape, np.nan, np.float32)
     try:

@@ -12,7 +12,7 @@ from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import (
-    MEDIAN,
+    FROM_TRAINING,
     MIN_UNITS,
     Estimate,
     Method,
@@ -39,7 +39,7 @@ class ConstantComparison:
     """One metric of a model beside that of the better baseline, on the same samples."""
 
     baseline: str
-    """The better baseline: `median` or `best_constant`."""
+    """The better baseline: `median` or `class_prior`, or `best_constant`."""
     model: float
     """The model's metric."""
     constant: float
@@ -68,11 +68,11 @@ def checked_metrics(task: Task) -> tuple[str, ...]:
 
 
 def known_constants(dataset: Dataset, split: Split) -> dict[str, FloatArray]:
-    """Return the baselines of a split. Without training labels, there is no median."""
+    """Return the baselines of a split. Without training labels, there is no median and no class prior."""
     train = dataset.splits.get("train")
     known = split.labels[:0] if train is None else train.labels[is_labeled(train)]
     constants = baseline_constants(dataset.task, known if len(known) else split.labels, split.labels)
-    return constants if len(known) else {name: value for name, value in constants.items() if name != MEDIAN}
+    return constants if len(known) else {name: value for name, value in constants.items() if name not in FROM_TRAINING}
 
 
 def compare_with_constants(

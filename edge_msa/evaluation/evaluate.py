@@ -31,6 +31,7 @@ from edge_msa.evaluation.baseline_check import (
     too_few_warning,
     weak_subsets,
 )
+from edge_msa.evaluation.class_tables import format_classes, is_per_class
 from edge_msa.evaluation.conversation_memory import (
     ContextFit,
     ContextResult,
@@ -51,17 +52,19 @@ from edge_msa.evaluation.intervals.quality import (
     measure_quality,
 )
 from edge_msa.evaluation.metrics import (
-    MEDIAN,
+    FROM_TRAINING,
     Estimate,
     Method,
     Units,
     average_estimates,
     bootstrap_interval,
     compare_methods,
+    confusion_matrix,
     describe,
     describe_constant,
     estimate_metrics,
     gate_metric,
+    headline_metrics,
     measure,
     measure_constants,
     missing_average,
@@ -119,7 +122,7 @@ class SubsetPredictions:
     rows: NDArray[np.int64]
     """(n,): the predicted samples of the split, in ascending order."""
     scores: FloatArray
-    """Scores (n,) or logits (n, E)."""
+    """Scores (n,) or logits (n, outputs)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -158,7 +161,7 @@ class Evaluation(Table):
     bayes_optimum: Mapping[str, Metrics] = field(default_factory=dict)
     """Expected metrics of an optimal predictor by subset; known for synthetic data only."""
     intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
-    """95 % bootstrap intervals (low, high) by subset and metric."""
+    """95 % bootstrap intervals (low, high) by subset and metric, see `headline_metrics`."""
     interval_unit: str = ""
     """What the bootstrap resampled: `groups` (videos), or `samples` if any subset has too few videos."""
     estimates: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
@@ -175,6 +178,8 @@ class Evaluation(Table):
     earlier: EarlierUtterances | None = None
     """Metrics without the earlier utterances that the text encoder reads; None if it reads none. All other fields are
     with them."""
+    confusion: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    """Number of samples by subset, class of the label and predicted class; empty for other tasks than classes."""
     notes: tuple[str, ...] = ()
     """What a user must know about the result."""
     agreement: Agreement | None = None
@@ -188,7 +193,8 @@ class Evaluation(Table):
     def __repr__(self) -> str:
         """Return what was evaluated, and the gate metric and MAE on the subset with the most modalities."""
         subset = complete_subset(self.by_subset)
-        names = [name for name in dict.fromkeys(("mae", self.gate_metric)) if name in self.by_subset[subset]]
+        wanted = dict.fromkeys(("mae", "accuracy", self.gate_metric))
+        names = [name for name in wanted if name in self.by_subset[subset]]
         metrics = ", ".join(
             f"{describe(name).title} {describe(name).format(self.by_subset[subset][name])}" for name in names
         )
@@ -436,11 +442,11 @@ def _measure(
     constants = known_constants(dataset, split)
     estimates, against_constants = _estimates(dataset.task, split, predictions, constants)
     notes = dataset.notes
-    if MEDIAN not in constants:
-        notes = (*notes, f"{dataset.name} has no training labels, so the median baseline is omitted")
+    if not FROM_TRAINING & constants.keys():
+        notes = (*notes, f"{dataset.name} has no training labels, so the baseline of the training labels is omitted")
     return Evaluation(
         source=source,
-        task=dataset.task.kind,
+        task=dataset.task.option,
         split=split_name,
         dataset=dataset.name,
         digest=dataset.digest,
@@ -457,14 +463,25 @@ def _measure(
         interval_unit=unit,
         estimates=estimates,
         against_constants=against_constants,
+        confusion={
+            item.subset.value: _confusion(dataset.task, split.labels[item.rows], item.scores)
+            for item in predictions
+            if dataset.task.kind == "classes"
+        },
         notes=notes,
     )
+
+
+def _confusion(task: Task, labels: FloatArray, logits: FloatArray) -> dict[str, dict[str, int]]:
+    counts = confusion_matrix(task, labels, logits).tolist()
+    return {label: dict(zip(task.labels, row, strict=True)) for label, row in zip(task.labels, counts, strict=True)}
 
 
 def write_predictions(path: Path, task: Task, split: Split, predictions: Sequence[SubsetPredictions]) -> Path:
     """Write a CSV file of id, label, subset and score, with one row per sample and subset.
 
-    Each emotion has its own label and score columns.
+    Each emotion has its own label and score columns. Classes have the name of the label, and a score column (a logit)
+    per class.
 
     Raises:
         EdgeMsaError: The file cannot be written.
@@ -472,10 +489,13 @@ def write_predictions(path: Path, task: Task, split: Split, predictions: Sequenc
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     suffixes = [""] if task.is_score else [f".{label}" for label in task.labels]
-    writer.writerow(["id", *(f"label{end}" for end in suffixes), "subset", *(f"score{end}" for end in suffixes)])
+    columns = suffixes if task.kind == "emotions" else [""]
+    writer.writerow(["id", *(f"label{end}" for end in columns), "subset", *(f"score{end}" for end in suffixes)])
     for item in predictions:
         for row, score in zip(item.rows, item.scores, strict=True):
-            label = np.atleast_1d(split.labels[row])
+            label: Any = np.atleast_1d(split.labels[row])
+            if task.kind == "classes":
+                label = [task.labels[int(index)] for index in label]
             writer.writerow([split.ids[row], *map(str, label), item.subset.value, *map(str, np.atleast_1d(score))])
     return write_text(path, text.getvalue())
 
@@ -485,13 +505,14 @@ def format_evaluation(evaluation: Evaluation) -> str:
 
     Accuracies and F1 are in percent.
     """
-    names = list(next(iter(evaluation.by_subset.values())))
+    names = [name for name in next(iter(evaluation.by_subset.values())) if not is_per_class(name, evaluation.confusion)]
     header = ["available", *(describe(name).title for name in names), "samples"]
     rows = [
         [label, *(describe(name).format(metrics[name]) if name in metrics else ABSENT for name in names), count]
         for label, metrics, count in table_rows(evaluation)
     ]
-    return "\n".join([_title(evaluation), "", text_table(header, rows), *_notes(evaluation)])
+    classes = format_classes(evaluation.by_subset, evaluation.confusion)
+    return "\n".join([_title(evaluation), "", text_table(header, rows), *classes, *_notes(evaluation)])
 
 
 def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, Metrics, str]]:
@@ -609,7 +630,7 @@ def _intervals(
         labels, groups = split.labels[item.rows], [split.groups[row] for row in item.rows]
         by_metric = {
             name: bootstrap_interval(task, labels, item.scores, groups, seed, metric=name, resamples=resamples)
-            for name in checked_metrics(task)
+            for name in headline_metrics(task)
         }
         intervals[item.subset.value] = {name: (interval.low, interval.high) for name, interval in by_metric.items()}
         units |= {interval.unit for interval in by_metric.values()}

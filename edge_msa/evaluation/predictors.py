@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edge_msa.artifacts.model_spec import drop_unused_modalities, wrong_width
 from edge_msa.artifacts.runs import Run
 from edge_msa.data.dataset import Dataset, FloatArray, Split
+from edge_msa.data.tasks import task_from_spec
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import DataError
 from edge_msa.evaluation.evaluate import Source
@@ -50,14 +51,17 @@ def run_predictor(run: Run, context: TrainingContext | None = None) -> Predict:
 def session_predictor(session: Session) -> Predict:
     """Return a function that predicts sample by sample through the runtime. Its splits must not be normalized.
 
-    A bundle with text input gets texts instead of language frames.
+    A bundle with text input gets texts instead of language frames. Logits of classes are divided by the temperature of
+    the bundle.
     """
+    calibration = session.manifest.class_calibration
+    temperature = np.float32(1 if calibration is None else calibration.temperature)
 
     def predict_split(split: Split, subset: Subset) -> FloatArray:
         predictions = np.empty((len(split), session.bundle.manifest.task.outputs), np.float32)
         for row in range(len(split)):
             predictions[row] = session.predict(**session_inputs(session, split, row, subset)).outputs
-        return _squeeze_scores(predictions)
+        return _squeeze_scores(predictions / temperature)
 
     return predict_split
 
@@ -157,9 +161,10 @@ def select_session_inputs(session: Session, dataset: Dataset) -> Dataset:
         spec = manifest.modalities.get(name)
         if spec is not None and spec.dim != dim:
             raise DataError(wrong_width(name, spec.dim, dim, dataset.name))
-    if (manifest.task.kind == "emotions") == dataset.task.is_score or manifest.task.outputs != dataset.task.outputs:
+    task = task_from_spec(manifest.task)
+    if not task.fits(dataset.task):
         raise DataError(
-            f"The task must be {manifest.task.kind}, which the model was trained for, got {dataset.task.kind} in "
+            f"The task must be {task.option}, which the model was trained for, got {dataset.task.option} in "
             f"{dataset.name}. Pass the matching --task."
         )
     selected = drop_unused_modalities(dataset, tuple(manifest.modalities))
@@ -170,5 +175,5 @@ def select_session_inputs(session: Session, dataset: Dataset) -> Dataset:
 
 
 def _squeeze_scores(predictions: FloatArray) -> FloatArray:
-    """Return scores (N, 1) as (N,); logits of emotions stay (N, E)."""
+    """Return scores (N, 1) as (N,); logits of emotions or classes stay (N, outputs)."""
     return predictions[:, 0] if predictions.shape[1] == 1 else predictions

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.console import activity
+from edge_msa.evaluation.baseline_check import complete_subset
+from edge_msa.evaluation.class_tables import class_header, class_rows, is_per_class
 from edge_msa.evaluation.conversation_memory import describe_context
 from edge_msa.evaluation.evaluate import Evaluation, baseline_notes, table_rows
 from edge_msa.evaluation.metrics import describe
@@ -101,6 +103,7 @@ def render_report(report: Report) -> str:
         intervals_of="" if intervals is None else _describe_source(intervals),
         risk_plot="" if intervals is None else Markup(risk_plot(intervals)),  # noqa: S704
         evaluations=[_metrics_table(item) for item in report.evaluations],
+        classes=[_class_table(item) for item in report.evaluations if item.confusion],
         provenance=dict(_provenance(report)),
     )
 
@@ -143,7 +146,8 @@ def _percentiles(latency: Mapping[str, float]) -> str:
 
 
 def _metrics_table(evaluation: Evaluation) -> Table:
-    names = list(next(iter(evaluation.by_subset.values()), {}))
+    every = next(iter(evaluation.by_subset.values()), {})
+    names = [name for name in every if not is_per_class(name, evaluation.confusion)]
     rows = [
         [label, *(describe(name).format(metrics[name]) if name in metrics else ABSENT for name in names), count]
         for label, metrics, count in table_rows(evaluation)
@@ -158,6 +162,14 @@ def _describe_source(evaluation: Evaluation) -> str:
         f"{source.name} ({source.kind}), {source.title}, {source.backend} on {source.device}: "
         f"{evaluation.split} split of {evaluation.dataset}"
     )
+
+
+def _class_table(evaluation: Evaluation) -> Table:
+    """Return the metrics of each class and the confusion matrix for the subset with the most modalities."""
+    subset = complete_subset(evaluation.by_subset)
+    counts = evaluation.confusion[subset]
+    rows = list(class_rows(evaluation.by_subset[subset], counts))
+    return Table(class_header(counts), rows, f"{_describe_source(evaluation)}, from {subset}")
 
 
 def _metrics_notes(evaluation: Evaluation) -> Iterator[str]:

@@ -12,16 +12,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edge_msa.config.training import ScoreLoss
+from edge_msa.config.training import ClassWeights, ScoreLoss
 from edge_msa.data.tasks import Task
 
 
-def task_loss(predictions: Tensor, labels: Tensor, task: Task, score_loss: ScoreLoss = "l1") -> Tensor:
+def class_weights(labels: Tensor, task: Task, kind: ClassWeights) -> Tensor | None:
+    """Return the weight of each class, (K,), whose mean over the training samples is 1; None if all are equal.
+
+    Args:
+        labels: Labels of the training samples, (N, 1); NaN without one.
+        task: The task.
+        kind: The recipe's choice. Tasks without classes have no weights.
+    """
+    known = labels[torch.isfinite(labels).all(dim=1)]
+    if task.kind != "classes" or kind == "equal" or not len(known):
+        return None
+    counts = torch.bincount(known[:, 0].long(), minlength=task.outputs).clamp(min=1)
+    present = int((torch.bincount(known[:, 0].long(), minlength=task.outputs) > 0).sum())
+    return len(known) / (present * counts)
+
+
+def task_loss(
+    predictions: Tensor,
+    labels: Tensor,
+    task: Task,
+    score_loss: ScoreLoss = "l1",
+    weights: Tensor | None = None,
+) -> Tensor:
     """Return the mean of `sample_losses`, which has the same arguments."""
-    return sample_losses(predictions, labels, task, score_loss).mean()
+    return sample_losses(predictions, labels, task, score_loss, weights).mean()
 
 
-def sample_losses(predictions: Tensor, labels: Tensor, task: Task, score_loss: ScoreLoss = "l1") -> Tensor:
+def sample_losses(
+    predictions: Tensor,
+    labels: Tensor,
+    task: Task,
+    score_loss: ScoreLoss = "l1",
+    weights: Tensor | None = None,
+) -> Tensor:
     """Return the loss of each sample, (B,).
 
     Args:
@@ -30,9 +58,10 @@ def sample_losses(predictions: Tensor, labels: Tensor, task: Task, score_loss: S
         task: What they are.
         score_loss: Loss for scores: `l1`, whose optimum is the posterior median, which minimizes the MAE; `smooth_l1`;
             or `mse`, whose optimum is the posterior mean. Emotions use binary cross-entropy, classes cross-entropy.
+        weights: Weight of each class, (K,), as returned by `class_weights`.
     """
     if task.kind == "classes":
-        return F.cross_entropy(predictions, labels[:, 0].long(), reduction="none")
+        return F.cross_entropy(predictions, labels[:, 0].long(), weights, reduction="none")
     if not task.is_score:
         each = F.binary_cross_entropy_with_logits(predictions, labels, reduction="none")
     elif score_loss == "mse":
@@ -40,6 +69,32 @@ def sample_losses(predictions: Tensor, labels: Tensor, task: Task, score_loss: S
     else:
         each = (F.l1_loss if score_loss == "l1" else F.smooth_l1_loss)(predictions, labels, reduction="none")
     return each.mean(dim=1)
+
+
+def teacher_outputs(outputs: Tensor, task: Task, temperature: float) -> Tensor:
+    """Return the outputs of a teacher as targets, (B, outputs): scores, or probabilities of emotions or classes.
+
+    Args:
+        outputs: Scores or logits, (B, outputs).
+        task: What they are.
+        temperature: Temperature of the probabilities of classes.
+    """
+    if task.kind == "classes":
+        return torch.softmax(outputs / temperature, dim=1)
+    return outputs if task.is_score else torch.sigmoid(outputs)
+
+
+def teacher_losses(
+    predictions: Tensor, targets: Tensor, task: Task, score_loss: ScoreLoss = "l1", temperature: float = 1.0
+) -> Tensor:
+    """Return the loss of each sample on targets of `teacher_outputs`, (B,).
+
+    For classes, it is the cross-entropy of the two distributions at the temperature, multiplied by its square, so that
+    the gradient does not shrink with the temperature. For other tasks, it is `sample_losses`.
+    """
+    if task.kind == "classes":
+        return F.cross_entropy(predictions / temperature, targets, reduction="none") * temperature**2
+    return sample_losses(predictions, targets, task, score_loss)
 
 
 def prediction_divergence(student: Tensor, teacher: Tensor, task: Task) -> Tensor:

@@ -75,6 +75,8 @@ def data_source_for_run(run: Run, source: str | None) -> str:
 def _open(run: Run, source: str, task_name: str | None) -> Dataset:
     if task_name is not None or is_synthetic(source):
         return open_dataset(source, task=parse_task(task_name))
+    if run.spec.task.kind == "classes":
+        return open_dataset(source, task=run.spec.task)  # a file may name other classes, or in another order
     try:
         dataset = open_dataset(source)
     except UnstatedTaskError:

@@ -32,7 +32,7 @@ from edge_msa.data.opening import open_and_report
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa.evaluation.metrics import (
-    MEDIAN,
+    FROM_TRAINING,
     Comparison,
     Estimate,
     Method,
@@ -213,7 +213,7 @@ def bench_asr(
     for row, (sample, text, voice) in enumerate(zip(samples.ids, samples.texts, assigned, strict=True), 1):
         items.append(recognize(sample, speakable(text), voice, synthesizer, recognizer, cache))
         report_progress("sample", row, len(samples), items[-1].recognized)
-    default = _median(dataset, samples)
+    default = _constant(dataset, samples)
     with load(path) as session:
         given = _predict(session, [item.text for item in items], default)
         recognized = _predict(session, [item.recognized for item in items], default)
@@ -263,11 +263,12 @@ def _select(dataset: Dataset, name: SplitName, limit: int | None) -> Split:
     return split.select(usable[:limit])
 
 
-def _median(dataset: Dataset, samples: Split) -> FloatArray:
-    """Return the median of the training labels, or of the samples without any."""
+def _constant(dataset: Dataset, samples: Split) -> FloatArray:
+    """Return the median or class prior of the training labels, or of the samples without any."""
     train = dataset.splits.get("train", samples)
     labels = train.labels[is_labeled(train)]
-    return baseline_constants(dataset.task, labels if len(labels) else samples.labels, samples.labels)[MEDIAN]
+    constants = baseline_constants(dataset.task, labels if len(labels) else samples.labels, samples.labels)
+    return next(value for name, value in constants.items() if name in FROM_TRAINING)
 
 
 def _predict(session: Session, texts: Sequence[str], default: FloatArray) -> FloatArray:

@@ -45,7 +45,8 @@ def inspect_data(
 
     Args:
         data: Feature file, or `"synthetic"`.
-        task: What the labels mean: `"mosi"`, `"sims"`, `"emotions"` or `"regression"` (default: what the file states).
+        task: What the labels mean: `"mosi"`, `"sims"`, `"emotions"`, `"regression"`, `"classes"`, or with the names of
+            the classes in their order `"classes:sad,happy"` (default: what the file states).
         clip_labels: Whether to clip labels that exceed the scale of the task by up to 25 % (default: for `"mosi"` and
             `"sims"`).
         verbose: Whether to print notes.
@@ -155,8 +156,9 @@ def save_data(
         utterances: The samples of each split, `{"train": ..., "valid": ..., "test": ...}`, or a list of all samples,
             which is then split at random: 70 % of the videos for training, 15 % for validation, 15 % for test.
         output: Archive to write; its name ends in `.npz`.
-        task: What the labels mean: `"mosi"` (scores from -3 to 3), `"sims"` (-1 to 1), `"regression"` (any scores) or
-            `"emotions"` (0 or 1 for each of four emotions).
+        task: What the labels mean: `"mosi"` (scores from -3 to 3), `"sims"` (-1 to 1), `"regression"` (any scores),
+            `"emotions"` (0 or 1 for each of four emotions), or `"classes"` (one class per sample; `"classes:sad,happy"`
+            states the names and their order, which otherwise are the sorted names of the training samples).
         features: TOML file or mapping that states what computed the features, for example
             `{"audio": {"extractor": "openSMILE", "version": "3.0", "rate_hz": 100}}`.
         seed: Seed of the random split.

@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from edge_msa.arguments import AnyPath, check_choice, optional_source, path_of
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import write_records
@@ -16,11 +18,13 @@ from edge_msa.data.conversations import why_no_conversations
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.opening import SYNTHETIC, SYNTHETIC_LONG, is_synthetic, open_and_report
+from edge_msa.data.tasks import task_from_spec
 from edge_msa.errors import DataError, RunUsageError, UnstatedTaskError, UsageError
 from edge_msa.evaluation.conversation_memory import ContextFit, find_context
 from edge_msa.evaluation.evaluate import Evaluation, Source, compare_evaluations, write_predictions
 from edge_msa.evaluation.evaluate import evaluate as evaluate_model
 from edge_msa.evaluation.intervals import StatedIntervals
+from edge_msa.evaluation.metrics import measure
 from edge_msa.evaluation.predictors import (
     run_predictor,
     select_session_inputs,
@@ -232,9 +236,15 @@ def find_bayes_optimum(source: str, dataset: Dataset, split: SplitName) -> dict[
     """
     if not is_synthetic(source):
         return None
-    from edge_msa.data.synthetic.bayes_optimum import compute_bayes_optima
+    from edge_msa.data.synthetic.bayes_optimum import compute_bayes_optima, compute_class_posteriors
     from edge_msa.data.synthetic.world import world
 
+    if dataset.task.kind == "classes":
+        labels, posteriors = dataset.split(split).labels, compute_class_posteriors(dataset.split(split))
+        return {
+            subset: measure(dataset.task, labels, np.log(np.maximum(values, 1e-30)))
+            for subset, values in posteriors.items()
+        }
     task = world(real_lengths=source == SYNTHETIC_LONG)
     optima = compute_bayes_optima(dataset.split(split), task=task)
     return {subset: asdict(optimum) for subset, optimum in optima.items()}
@@ -248,13 +258,18 @@ def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, 
     if data is None:
         return _open_data_of_bundle(path, task)
     source = data
+    stated = None
+    if _is_bundle(path):
+        bundle = open_cascade(path).members[0] if is_cascade(path) else open_bundle(path)
+        stated = task_from_spec(bundle.manifest.task)
+    if task is None and stated is not None and stated.kind == "classes":
+        return source, open_and_report(source, stated, labeled=SPLITS)
     try:
         return source, open_and_report(source, task, labeled=SPLITS)
     except UnstatedTaskError:
-        if not _is_bundle(path):
+        if stated is None:
             raise
-        bundle = open_cascade(path).members[0] if is_cascade(path) else open_bundle(path)
-        return source, open_and_report(source, bundle.manifest.task.kind, labeled=SPLITS)
+        return source, open_and_report(source, stated, labeled=SPLITS)
 
 
 def _open_data_of_bundle(path: Path, task: str | None) -> tuple[str, Dataset]:

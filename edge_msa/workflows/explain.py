@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from edge_msa.arguments import AnyPath, check_choice, describe_value, optional_s
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.data.dataset import Dataset, Split, SplitName
+from edge_msa.data.labels import one_hot
 from edge_msa.errors import DataError, UsageError
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.models.almt import Almt
@@ -211,6 +212,8 @@ def _load_subject(
         raise DataError(
             f"No sample of the {split_name} split of {dataset.name} has a valid frame. Pass another --split or --data."
         )
+    if dataset.task.kind == "classes":
+        split = replace(split, labels=one_hot(dataset.task, split.labels))
     rows, selection = select_rows(split, dataset.task, samples)
     return _Subject(run, load_model(run), dataset, split_name, split, rows, selection)
 

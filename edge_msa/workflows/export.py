@@ -474,7 +474,7 @@ def _make_request(
     command: str, settings: Mapping[str, Any], profile: DeviceProfile, run: Run, dataset: Dataset
 ) -> Request:
     device = hashlib.sha256(json.dumps(profile.to_json(), sort_keys=True).encode()).hexdigest()
-    inputs = {"model": run.digest, "data": dataset.digest, "task": dataset.task.kind, "device profile": device}
+    inputs = {"model": run.digest, "data": dataset.digest, "task": dataset.task.option, "device profile": device}
     return Request(command, settings, 0, inputs, {"model": str(run.path), "data": dataset.name})
 
 

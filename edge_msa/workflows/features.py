@@ -351,7 +351,7 @@ def _requested(recipe: Recipe, options: LoadOptions, table: LabelTable) -> dict[
     for name in ("versions", "features", "face_model"):
         del stated[name]
     models = {name: getattr(source, "model_sha256", "") for name, source in recipe.features.items()}
-    return {**stated, "models": models, "task": table.task.kind, "clip_labels": options.clip_labels}
+    return {**stated, "models": models, "task": table.task.option, "clip_labels": options.clip_labels}
 
 
 def _read_table(

@@ -13,7 +13,7 @@ from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.console import print_notes
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.opening import is_synthetic, open_dataset
-from edge_msa.data.tasks import Task, find_task
+from edge_msa.data.tasks import Task, task_from_spec
 from edge_msa.deployment.request import make_task_spec
 from edge_msa.evaluation.predictors import select_session_inputs
 from edge_msa.evaluation.subsets import Predict
@@ -82,8 +82,8 @@ class Predictions(Table):
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """One row per sample: id, split, subset, score, label, the probability of each emotion, and warnings."""
-        emotions = self.task.labels if self.task.kind == "emotions" else ()
+        """One row per sample: id, split, subset, score, label, probabilities of classes or emotions, and warnings."""
+        names = self.task.labels if self.task.kind in {"emotions", "classes"} else ()
         return tuple(
             {
                 "id": item.id,
@@ -91,7 +91,7 @@ class Predictions(Table):
                 "subset": item.subset,
                 "score": item.score,
                 "label": item.label,
-                **{f"probability.{name}": item.probabilities.get(name) for name in emotions},
+                **{f"probability.{name}": item.probabilities.get(name) for name in names},
                 "warnings": "; ".join(item.warnings),
             }
             for item in self.samples
@@ -208,8 +208,7 @@ def _predict_with_bundle(
 ) -> tuple[TaskSpec, list[PredictedSample]]:
     with load(path, backend=backend, precision=precision) as session:
         task = session.manifest.task
-        stated = dataclasses.replace(find_task(task.kind), labels=task.labels, edges=task.edges)
-        dataset = select_session_inputs(session, _open(data, stated, split))
+        dataset = select_session_inputs(session, _open(data, task_from_spec(task), split))
         has_text = session.manifest.language is not None
         modalities, _ = usable_modalities(session, MODALITIES, has_text=has_text)
         print_notes((*session.bundle.notes, *dataset.notes))

@@ -220,7 +220,7 @@ def check_output_dir(output_dir: Path, model: ModelName, dataset: Dataset) -> No
                 f"{output_dir} contains {entry.name}, which does not belong to a reproduction of {model}. "
                 "Pass another --output-dir. Nothing was changed."
             )
-        if _training_data(entry) not in {(dataset.digest, dataset.task.kind), None}:
+        if _training_data(entry) not in {(dataset.digest, dataset.task.option), None}:
             raise RunUsageError(
                 f"{entry} was trained on other data than {dataset.name}, or for another task. "
                 "Pass another --output-dir. Nothing was changed."

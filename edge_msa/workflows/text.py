@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from edge_msa.arguments import AnyPath, check_choice, check_seed, layers_of, paths_of, source_of, sources_of
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
@@ -17,7 +18,7 @@ from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_table, text_recipe
 from edge_msa.config.students import TextRecipe
 from edge_msa.console import format_metrics, print_note, print_notes, print_output, print_result, print_up_to_date
-from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
+from edge_msa.data.dataset import SPLITS, Dataset, FloatArray, Split, SplitName
 from edge_msa.data.labeled import keep_labeled
 from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.opening import open_dataset
@@ -26,6 +27,7 @@ from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa.models.encoder_layers import Layers
 from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.training.context import Precision, TrainingContext
+from edge_msa.training.losses import teacher_outputs
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
 from edge_msa.training.text.augmentation import changed_copies
 from edge_msa.training.text.initial_encoders import (
@@ -156,9 +158,9 @@ def train_text(
     corpora = _open_corpora(files, parse_task(task), labeled=SPLITS)
     for source, dataset in zip(corpora.sources, corpora.datasets, strict=True):
         if not np.isfinite(dataset.split("train").labels).all():
-            raise DataError(f"{source} has no scores. Use edge-msa text distill, which learns from teachers.")
+            raise DataError(f"{source} has no labels. Use edge-msa text distill, which learns from teachers.")
     inputs = corpora.input_digests | {"encoder": _encoder_digest(encoder), "precision": hardware.precision}
-    inputs["task"] = corpora.target.task.kind
+    inputs["task"] = corpora.target.task.option
     request = Request(
         "text train",
         settings.model_dump() | {"layers": kept},
@@ -258,7 +260,7 @@ def distill_text(
                 "the teacher's task."
             )
     inputs = corpora.input_digests | {f"teacher {index}": source.digest for index, source in enumerate(sources)}
-    inputs |= {"precision": hardware.precision, "task": corpora.target.task.kind}
+    inputs |= {"precision": hardware.precision, "task": corpora.target.task.option}
     key_settings = settings.model_dump() | {"text_encoder": text_encoder, "layers": kept}
     names = corpora.input_names | {f"teacher {index}": str(source.path) for index, source in enumerate(sources)}
     if base is not None:
@@ -278,7 +280,7 @@ def distill_text(
         )
         for source in sources
     ]
-    predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
+    predictions = _mean_predictions(outputs, corpora.target.task, settings)
     text_input = encoder_input or start.table(outputs[0], cache_dir, hardware)
     target = Corpus.concatenate(corpora.train[-1:], predictions[-len(corpora.train[-1]) :])
     copies = changed_copies(all_texts.texts, settings.transfer_copies, _COPIES_SEED)
@@ -286,7 +288,11 @@ def distill_text(
         "transfer": Corpus.join(
             dataclasses.replace(all_texts, predictions=predictions),
             *[target] * settings.mix,
-            *([_predict_copies(copies, all_texts, sources, cache_dir, hardware)] if copies else []),
+            *(
+                [_predict_copies(copies, all_texts, sources, corpora.target.task, settings, cache_dir, hardware)]
+                if copies
+                else []
+            ),
         ),
         "final": target,
     }
@@ -297,7 +303,13 @@ def distill_text(
 
 
 def _predict_copies(
-    copies: Mapping[str, int], corpus: Corpus, teachers: Sequence[Run], cache_dir: Path, context: TrainingContext
+    copies: Mapping[str, int],
+    corpus: Corpus,
+    teachers: Sequence[Run],
+    task: Task,
+    settings: TextRecipe,
+    cache_dir: Path,
+    context: TrainingContext,
 ) -> Corpus:
     """Return changed texts without labels, with the mean prediction of the teachers and what is before the original."""
     texts = tuple(copies)
@@ -306,8 +318,14 @@ def _predict_copies(
         load_or_compute_outputs(teacher, texts, earlier, cache_dir, context.device, context.precision)
         for teacher in teachers
     ]
-    predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
+    predictions = _mean_predictions(outputs, task, settings)
     return Corpus(texts, np.full(len(texts), np.nan, np.float32), predictions, earlier)
+
+
+def _mean_predictions(outputs: Sequence[TeacherOutputs], task: Task, settings: TextRecipe) -> FloatArray:
+    """Return the mean prediction of the teachers, (N, outputs): scores, or probabilities of classes."""
+    each = [teacher_outputs(torch.from_numpy(item.predictions), task, settings.temperature) for item in outputs]
+    return torch.stack(each).mean(dim=0).numpy()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -489,10 +507,10 @@ def _open_corpora(
     datasets = tuple(keep_labeled(dataset, labeled) for dataset in (*others, target))
     print_notes(note for dataset in datasets for note in dataset.notes)
     for source, dataset in zip(transcripts, datasets, strict=True):
-        if dataset.task != datasets[-1].task or not dataset.task.is_score:
+        if dataset.task != datasets[-1].task or dataset.task.kind == "emotions":
             raise DataError(
-                f"All transcripts must have the same task, and its labels must be scores, got {dataset.task.kind} in "
-                f"{source} and {datasets[-1].task.kind} in {transcripts[-1]}."
+                f"All transcripts must have the same task, and its labels must be scores or classes, got "
+                f"{dataset.task.option} in {source} and {datasets[-1].task.option} in {transcripts[-1]}."
             )
         names: tuple[SplitName, ...] = ("train", "valid") if source == transcripts[-1] else ("train",)
         for name in names:
@@ -505,7 +523,7 @@ def _open_corpora(
                 )
     if not np.isfinite(datasets[-1].split("valid").labels).all():
         raise DataError(
-            f"The valid split of {transcripts[-1]} has no scores, but scores are needed to choose the best epoch."
+            f"The valid split of {transcripts[-1]} has no labels, but labels are needed to choose the best epoch."
         )
     return _Corpora(tuple(transcripts), datasets)
 
@@ -520,8 +538,8 @@ def _open_with_default(source: str, task: Task | None, default: Task | None) -> 
 
 
 def _describe_task(task: Task) -> str:
-    """Return the name of a task with its range of scores."""
-    return task.kind if task.low is None else f"{task.kind} ({task.low:g} to {task.high:g})"
+    """Return the name of a task with its range of scores, or its classes."""
+    return task.option if task.low is None else f"{task.kind} ({task.low:g} to {task.high:g})"
 
 
 def _encoder_digest(encoder: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -22,7 +23,9 @@ from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import print_result, print_step
 from edge_msa.data.dataset import Dataset, FloatArray, Split
-from edge_msa.errors import UsageError
+from edge_msa.data.opening import open_dataset
+from edge_msa.data.tasks import parse_task
+from edge_msa.errors import UnstatedTaskError, UsageError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate, merge_equal
 from edge_msa.evaluation.metrics import Method, compare_methods, compare_paired
 from edge_msa.evaluation.predictors import select_session_inputs, session_predictor, session_source
@@ -205,6 +208,7 @@ def sweep_text(
     choices = _layer_choices(layers)
     inputs = [*files, *bases.values(), student, recipe]
     folder = output_container(output_dir, "output_dir", inputs)
+    _require_scores(files[-1], task)
     config = _SweepConfig(
         tuple(files), bases, student, folder, tuple(range(seeds)), target, recipe, device, precision, task
     )
@@ -369,6 +373,22 @@ class _Validation:
     def _split(self) -> Split:
         run = load_run(self._config.all_teachers[0])
         return open_unencoded_dataset_for_run(run, self._config.transcripts[-1], self._config.task).split("valid")
+
+
+def _require_scores(source: str, task_name: str | None) -> None:
+    """Check that labels are scores, before slow work. Files that state no task have scores, see `train_text`.
+
+    Raises:
+        UsageError: They are classes or emotions.
+    """
+    task = parse_task(task_name)
+    with contextlib.suppress(UnstatedTaskError):
+        task = open_dataset(source, task=task).task
+    if task is not None and not task.is_score:
+        raise UsageError(
+            f"text sweep compares models by the error of their scores, but the task of {source} is {task.kind}. "
+            "Use edge-msa text train and text distill."
+        )
 
 
 def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _SweepConfig) -> Path:

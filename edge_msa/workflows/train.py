@@ -71,7 +71,8 @@ def train(
         precision: Training precision: `"auto"` uses `"bf16"` on GPUs that support it, and `"32"` elsewhere.
         compiled: Whether to compile the network with torch.compile.
         tensorboard: Folder for TensorBoard event files (default: none).
-        task: What the labels mean: `"mosi"`, `"sims"`, `"emotions"` or `"regression"` (default: what the file states).
+        task: What the labels mean: `"mosi"`, `"sims"`, `"emotions"`, `"regression"`, `"classes"`, or with the names of
+            the classes in their order `"classes:sad,happy"` (default: what the file states).
         text_model: Run of `train_text` or `distill_text`, whose text encoder computes the language features from the
             transcripts (default: the language features of the file).
         features: TOML file or mapping that states what computed the features, as far as the data does not
@@ -168,7 +169,7 @@ def train_on_dataset(
     if features:
         spec = dataclasses.replace(spec, features=complete_features(spec.features, features, spec.dims, source))
     settings = recipe.model_dump()
-    inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": context.precision}
+    inputs = {"data": dataset.digest, "task": dataset.task.option, "precision": context.precision}
     inputs |= {"text model": text_model.digest} if text_model is not None else {}
     inputs |= {"features": json.dumps(features_to_json(features))} if features else {}
     request = Request(f"train {model}", settings, seed, inputs, {"data": source})

@@ -49,7 +49,7 @@ def build_segment_dataset(
     }
     has_texts = any(segment.text for segment, _ in samples)
     raw = {
-        split: _raw_split(members, dims, has_texts=has_texts)
+        split: _raw_split(members, dims, task, has_texts=has_texts)
         for split in SPLITS
         if (members := [sample for sample in samples if sample[0].split == split])
     }
@@ -57,7 +57,7 @@ def build_segment_dataset(
     return assemble(name, task, raw, digest="", options=options, features=features, notes=notes)
 
 
-def _raw_split(members: Sequence[Sample], dims: Mapping[str, int], *, has_texts: bool) -> RawSplit:
+def _raw_split(members: Sequence[Sample], dims: Mapping[str, int], task: Task, *, has_texts: bool) -> RawSplit:
     labels = np.array([segment.label for segment, _ in members])
     return RawSplit(
         ids=[segment.id for segment, _ in members],
@@ -66,6 +66,7 @@ def _raw_split(members: Sequence[Sample], dims: Mapping[str, int], *, has_texts:
         groups=[segment.video for segment, _ in members],
         texts=[segment.text for segment, _ in members] if has_texts else (),
         positions=[segment.position for segment, _ in members],
+        class_names=task.labels if task.kind == "classes" else (),
     )
 
 

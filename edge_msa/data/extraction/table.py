@@ -17,17 +17,19 @@ from typing import Any
 
 import numpy as np
 
+from edge_msa.data.classes import find_class
 from edge_msa.data.dataset import SPLITS, SplitName
+from edge_msa.data.label_columns import choose_label_column, is_text_column
 from edge_msa.data.labels import convert_labels, implied_task, resolve_task
 from edge_msa.data.options import LoadOptions
-from edge_msa.data.tasks import Task
+from edge_msa.data.tasks import CLASSES, Task
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa_runtime.inputs.frames import RawSplit
 from edge_msa_runtime.inputs.media import is_media
 from edge_msa_runtime.inputs.sample_ids import parse_position, position_from_id
 from edge_msa_runtime.inputs.split_names import find_split
 from edge_msa_runtime.inputs.tables import LINE, Row, Table, check_spelling, load_table, parse_number
-from edge_msa_runtime.inputs.transcripts import CLIP, SCORE, SPLIT, START, TEXT, VIDEO
+from edge_msa_runtime.inputs.transcripts import CLIP, LABELS, SCORE, SPLIT, START, TEXT, VIDEO
 from edge_msa_runtime.wording import format_count, format_part
 
 FILE = ("file",)
@@ -60,7 +62,8 @@ class Segment:
     end: float | None = None
     """Where it ends; None for the end of the file."""
     label: tuple[float, ...] = ()
-    """The score, or a value for each emotion; NaN for an unlabeled sample, nothing in a table without labels."""
+    """The score, the index of the class, or a value for each emotion. NaN for an unlabeled sample; nothing in a table
+    without labels."""
     text: str = ""
     """The words, or nothing if the table does not state them."""
     video: str = ""
@@ -143,18 +146,16 @@ def read_labels(path: Path, folder: Path, options: LoadOptions, *, ignored: Iter
     """
     table = load_table(path, (*FILE, *VIDEO), "label")
     errors = ErrorList(path)
-    emotions = (
-        [(name,) for name in options.task.labels] if options.task is not None and not options.task.is_score else []
-    )
+    emotions = [(name,) for name in _emotions(options)]
     check_spelling(table.columns, (*_COLUMNS, *emotions), path)
     files = list_media(folder)
     resolver = FileResolver(table, folder, files, path)
-    names = _label_columns(table, options.task, path)
+    names, classes = _label_columns(table, options, path)
     segments: list[Segment] = []
     seen: dict[tuple[str, float, float | None], int] = {}
     has_splits = table.find(SPLIT) is not None
     for row in table.rows:
-        segment = _read_segment(row, table, resolver, names, errors)
+        segment = _read_segment(row, table, resolver, names, classes, errors)
         if segment is None:
             continue
         first = seen.setdefault((segment.file, segment.start, segment.end), segment.line)
@@ -165,16 +166,16 @@ def read_labels(path: Path, folder: Path, options: LoadOptions, *, ignored: Iter
     notes = _describe_columns(table, [*names, *(name for group in _COLUMNS for name in group)], path)
     labels = np.array([segment.label for segment in segments], np.float64) if names else None
     try:
-        task = _find_task(options, path, labels, notes)
+        task = classes or _find_task(options, path, labels, notes)
     except UnstatedTaskError as error:
         raise UnstatedTaskError(f"{error}{_describe_beyond(segments)}", unlabeled=error.unlabeled) from None
     if labels is not None and options.labels:
-        for segment in segments:
+        for segment in segments if classes is None else ():
             _check_label(segment, task, options, errors)
         errors.check()
         notes += _describe_unlabeled(segments, names, path)
     elif options.labels:
-        wanted = options.task.labels if options.task is not None and not options.task.is_score else SCORE[:1]
+        wanted = _emotions(options) or SCORE[:1]
         notes.append(f"no segment has a label, because {path.name} has no column {', '.join(map(repr, wanted))}")
     named = {segment.file for segment in segments}
     other = {os.path.relpath(item, folder).replace(os.sep, "/") for item in (path, *ignored)}
@@ -291,20 +292,49 @@ def _cell(row: Row, table: Table, names: Sequence[str]) -> str:
     return row[column].strip() if column else ""
 
 
-def _label_columns(table: Table, task: Task | None, path: Path) -> tuple[str, ...]:
-    """Return the columns of the label; nothing for a table without labels."""
-    if task is not None and not task.is_score:
-        present = [name for name in task.labels if name in table.columns]
-        if present and len(present) < len(task.labels):
-            missing = ", ".join(name for name in task.labels if name not in present)
-            raise DataError(f"{path} must have a column for each emotion with the task {task.kind}, lacks {missing}.")
-        return tuple(present)
-    column = table.find(SCORE)
-    return (column,) if column else ()
+def _emotions(options: LoadOptions) -> tuple[str, ...]:
+    """Return the emotions of the requested task; nothing for another one."""
+    return options.task.labels if options.task is not None and options.task.kind == "emotions" else ()
+
+
+def _label_columns(table: Table, options: LoadOptions, path: Path) -> tuple[tuple[str, ...], Task | None]:
+    """Return the columns of the label, nothing for a table without labels; and the task if the labels are classes."""
+    if emotions := _emotions(options):
+        present = [name for name in emotions if name in table.columns]
+        if present and len(present) < len(emotions):
+            missing = ", ".join(name for name in emotions if name not in present)
+            raise DataError(f"{path} must have a column for each emotion with the task emotions, lacks {missing}.")
+        return tuple(present), None
+    cells = {name: [row[name].strip() for row in table.rows] for name in LABELS if name in table.columns}
+    column = choose_label_column(cells, options, path) if options.labels else table.find(SCORE)
+    if column is None:
+        return (), None
+    if options.task is None and is_text_column(cells[column]):
+        options = LoadOptions(CLASSES, options.clip_labels)
+    if options.task is None or options.task.kind != "classes" or not options.labels:
+        return (column,), None
+    return (column,), _name_classes(table, column, options, path)
+
+
+def _name_classes(table: Table, column: str, options: LoadOptions, path: Path) -> Task:
+    """Return the task with the names of classes: those that were passed, or those in the lines of the train split."""
+    by_split: dict[SplitName, list[str]] = {}
+    split_column = table.find(SPLIT)
+    for row in table.rows:
+        split = find_split(row[split_column]) if split_column else find_split("train")
+        if split is not None:
+            by_split.setdefault(split, []).append(row[column].strip())
+    splits = {name: RawSplit((), np.array(cells, object), {}) for name, cells in by_split.items()}
+    return resolve_task(options, None, path, splits)
 
 
 def _read_segment(
-    row: Row, table: Table, resolver: FileResolver, names: Sequence[str], errors: ErrorList
+    row: Row,
+    table: Table,
+    resolver: FileResolver,
+    names: Sequence[str],
+    classes: Task | None,
+    errors: ErrorList,
 ) -> Segment | None:
     line = int(row[LINE])
     file, problem = resolver.find(row)
@@ -313,6 +343,12 @@ def _read_segment(
     label = []
     for name in names:
         cell = row[name].strip()
+        if classes is not None:
+            index = find_class(cell, classes) if cell else math.nan
+            if index is None:
+                problems.append(f"{name} must be one of {', '.join(classes.labels)}, got {cell!r}")
+            label.append(math.nan if index is None else index)
+            continue
         try:
             label.append(parse_number(cell, decimal_comma=table.decimal_comma) if cell else math.nan)
         except ValueError:

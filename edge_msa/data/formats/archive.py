@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.assemble import assemble
+from edge_msa.data.classes import name_classes
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.labels import resolve_task
 from edge_msa.data.options import LoadOptions
-from edge_msa.data.tasks import NO_TASK, Task, find_task
+from edge_msa.data.tasks import CLASSES, NO_TASK, Task, find_task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.atomic_files import atomic_file
 from edge_msa_runtime.bundle.hashing import file_sha256
@@ -56,12 +57,17 @@ def load_archive(arrays: dict[str, NDArray[Any]], path: Path, options: LoadOptio
         DataError: The archive has another schema, an unknown array, or a feature that is not finite.
     """
     archive = parse_archive(arrays, path)
+    stated = _parse_task(archive.task, path)
+    splits = archive.splits
+    if stated is not None and not stated.is_score:
+        splits = {name: dataclasses.replace(split, class_names=stated.labels) for name, split in splits.items()}
+        stated = name_classes(splits, path) if stated == CLASSES and options.labels else stated
     if options.clip_labels is None:
         options = dataclasses.replace(options, clip_labels=archive.clip_labels)
     return assemble(
         archive.name,
-        resolve_task(options, _parse_task(archive.task, path), path, archive.splits),
-        archive.splits,
+        resolve_task(options, stated, path, splits),
+        splits,
         options=options,
         digest=file_sha256(path),
         features=archive.features,
@@ -73,7 +79,7 @@ def _to_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
     header = {
         "schema": SCHEMA,
         "name": dataset.name,
-        "task": None if dataset.task == NO_TASK else dataclasses.asdict(dataset.task),
+        "task": None if dataset.task == NO_TASK else _task_fields(dataset.task),
         "features": features_to_json(dataset.features),
         "notes": list(dataset.notes),
     }
@@ -113,6 +119,11 @@ def _split_arrays(name: SplitName, split: Split) -> dict[str, NDArray[Any]]:
     return arrays
 
 
+def _task_fields(task: Task) -> dict[str, Any]:
+    """Return the fields of a task. The labels of an archive are indices of classes, so their numbers are omitted."""
+    return {name: value for name, value in dataclasses.asdict(task).items() if name != "values"}
+
+
 def _parse_task(stated: Any, path: Path) -> Task | None:
     if stated is None:
         return None
@@ -123,7 +134,8 @@ def _parse_task(stated: Any, path: Path) -> Task | None:
             find_task(stated["kind"]).kind,
             tuple(str(label) for label in stated["labels"]),
             tuple(float(edge) for edge in stated["edges"]),
-            *(None if stated[bound] is None else float(stated[bound]) for bound in ("low", "high")),
+            None if stated["low"] is None else float(stated["low"]),
+            None if stated["high"] is None else float(stated["high"]),
         )
     except (TypeError, KeyError, ValueError, UsageError) as error:
         raise DataError(f"The task in the header of {path} is invalid ({error}).") from None

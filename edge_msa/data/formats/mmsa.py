@@ -7,7 +7,7 @@ files; otherwise zero frames at both ends are padding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,19 @@ from edge_msa.data.formats.pickled_splits import (
 from edge_msa.data.identifiers import id_to_text, pickle_ids
 from edge_msa.data.labels import resolve_task
 from edge_msa.data.options import LoadOptions
-from edge_msa.data.tasks import MOSI, SIMS
+from edge_msa.data.tasks import MOSI, NAMES_HINT, SIMS
 from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.features import FeatureSource
+from edge_msa_runtime.inputs.class_names import stated_class_names
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 from edge_msa_runtime.inputs.published_files import PublishedFile, find_features
 from edge_msa_runtime.inputs.split_names import find_split
 
 _SCORES = "regression_labels"
 _CLASSES = "classification_labels"
+_NAMED = "annotations"
+"""Names of the classes of samples, as text."""
 
 # What the publishers of the files state. Files of these shapes have `text` of several encoders, and sources disagree on
 # what computed the 5 audio and 20 vision features of MOSI, so these are not known.
@@ -81,7 +84,8 @@ def parse_mmsa(content: Mapping[str, Any], path: Path, options: LoadOptions) -> 
     """
     notes: list[str] = []
     splits = select_splits(content, path, notes)
-    raw = {name: _raw_split(name, split, path, options, notes) for name, split in splits.items()}
+    names = stated_class_names(content)
+    raw = {name: _raw_split(name, split, path, options, notes, names) for name, split in splits.items()}
     sims = any(f"{_SCORES}_T" in split for split in splits.values())
     stated = SIMS if sims else MOSI if any(split.labels is not None for split in raw.values()) else None
     task = resolve_task(options, stated, path, raw, layout_notes=notes)
@@ -121,10 +125,11 @@ def parse_single_sample(content: Mapping[str, Any], path: Path, options: LoadOpt
         for modality, key in NAMES.items()
         if _dimensions(content, key) == 2
     }
-    label, text = content.get(_SCORES), content.get("raw_text")
+    key = _label_key(content, options)
+    label, text = content.get(key), content.get("raw_text")
     sample = RawSplit(
         [id_to_text(content["id"]) if content.get("id") is not None else path.stem],
-        None if label is None or not np.size(label) else as_array(label, _SCORES).reshape(1, -1),
+        None if label is None or not np.size(label) else as_array(label, key).reshape(1, -1),
         modalities,
         texts=() if text is None else [text],
     )
@@ -138,18 +143,37 @@ def _dimensions(content: Mapping[str, Any], key: str) -> int:
 
 
 def _raw_split(
-    name: SplitName, split: Mapping[str, Any], path: Path, options: LoadOptions, notes: list[str]
+    name: SplitName,
+    split: Mapping[str, Any],
+    path: Path,
+    options: LoadOptions,
+    notes: list[str],
+    class_names: Sequence[str] = (),
 ) -> RawSplit:
     where = f"{name} of {path}"
-    if split.get(_SCORES) is None and split.get(_CLASSES) is not None and options.labels:
-        raise DataError(f"{where} must have {_SCORES}; class labels cannot be used as scores.")
+    key = _label_key(split, options)
+    if split.get(key) is None and split.get(_CLASSES) is not None and options.labels:
+        raise DataError(
+            f"{where} must have {_SCORES}; class labels cannot be used as scores. For a classification, pass --task "
+            f"{NAMES_HINT}."
+        )
     if split.get("text") is None and split.get("text_bert") is not None:
         raise DataError(f"{where} has text_bert but no text. Extract language features (N, T, 768) first.")
-    labels = None if split.get(_SCORES) is None else as_array(split[_SCORES], f"{_SCORES} of {where}").reshape(-1)
-    count = count_samples(split, _SCORES)
+    labels = None if split.get(key) is None else as_array(split[key], f"{key} of {where}")
+    if labels is not None and labels.size == len(labels):
+        labels = labels.reshape(-1)
+    count = count_samples(split, key)
     modalities = {m: _raw_frames(split, m, key, where) for m, key in NAMES.items() if split.get(key) is not None}
     texts = stated_texts(split, name, count, notes)
-    return RawSplit(pickle_ids(split, name, count), labels, modalities, texts=texts)
+    names = stated_class_names(split) or class_names
+    return RawSplit(pickle_ids(split, name, count), labels, modalities, texts=texts, class_names=names)
+
+
+def _label_key(split: Mapping[str, Any], options: LoadOptions) -> str:
+    """Return the key of the labels: of scores, or with the task `classes` of the names or else numbers of classes."""
+    if options.task is None or options.task.kind != "classes":
+        return _SCORES
+    return _NAMED if split.get(_NAMED) is not None else _CLASSES
 
 
 def _raw_frames(split: Mapping[str, Any], modality: str, key: str, where: str) -> RawFrames:

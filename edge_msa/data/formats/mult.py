@@ -2,7 +2,8 @@
 
 Layout: github.com/yaohungt/Multimodal-Transformer, `src/dataset.py`. Sequences are padded with zeros on the left, so
 zero frames at the ends are padding. Scores have shape (N, 1, 1). The labels of IEMOCAP, (N, 4, 2), have a pair
-[absent, present] for each emotion (neutral, happy, sad, angry).
+[absent, present] for each emotion (neutral, happy, sad, angry). With the task `classes`, labels can be text, numbers,
+one-hot rows (N, K), or IEMOCAP's pairs, which are classes where exactly one emotion is present.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from edge_msa.data.tasks import EMOTIONS, MOSI
 from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.features import FeatureSource
+from edge_msa_runtime.inputs.class_names import stated_class_names
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 from edge_msa_runtime.inputs.published_files import PublishedFile, find_features
 
@@ -53,6 +55,8 @@ def is_mult(content: Mapping[str, Any]) -> bool:
 def parse_mult(content: Mapping[str, Any], path: Path, options: LoadOptions) -> Dataset:
     """Return the dataset in the content of a MulT file. Labels (N, 4, 2) are emotions, (N, 1, 1) are scores as in MOSI.
 
+    Text labels are classes. One-hot rows (N, K) need the names of the classes.
+
     Raises:
         DataError: Labels have another shape, or are not pairs of 0 and 1.
         UnstatedTaskError: All labels are missing, and no task was passed.
@@ -60,16 +64,20 @@ def parse_mult(content: Mapping[str, Any], path: Path, options: LoadOptions) -> 
     notes: list[str] = []
     splits = select_splits(content, path, notes)
     labels = {name: _labels(name, split, path) if options.labels else None for name, split in splits.items()}
-    raw = {name: _raw_split(name, split, labels[name], path, notes) for name, split in splits.items()}
+    raw = {name: _raw_split(name, split, labels[name], content, path, notes) for name, split in splits.items()}
     known = [array for array in labels.values() if array is not None]
-    stated = EMOTIONS if any(array.ndim == 2 for array in known) else MOSI if known else None
+    stated = None
+    if any(map(_has_pairs, splits.values())):
+        stated = EMOTIONS if known else None
+    elif all(array.ndim == 1 for array in known):
+        stated = MOSI if known else None
     task = resolve_task(options, stated, path, raw, layout_notes=notes)
     features = find_features(name_arrays(splits), PUBLISHED)
     return assemble(path.stem, task, raw, options=options, digest=file_sha256(path), features=features, notes=notes)
 
 
 def _labels(name: SplitName, split: Mapping[str, Any], path: Path) -> NDArray[Any] | None:
-    """Return scores (N,), or emotions (N, 4) with values 0 and 1; None if the split has no labels."""
+    """Return labels (N,), or (N, K) with values 0 and 1 per emotion or class; None if the split has no labels."""
     if split.get("labels") is None:
         return None
     labels = as_array(split["labels"], f"labels of {name} in {path}")
@@ -77,7 +85,18 @@ def _labels(name: SplitName, split: Mapping[str, Any], path: Path) -> NDArray[An
         return _presence(labels, f"The labels of {name} in {path}")
     if labels.ndim and labels.size == len(labels):
         return labels.reshape(-1)
-    raise DataError(f"The labels of {name} in {path} must have shape (N, 1, 1) or (N, 4, 2), got {labels.shape}.")
+    if labels.ndim in {2, 3} and max(labels.shape[1:]) == labels.size // max(len(labels), 1):
+        return labels.reshape(len(labels), -1)
+    raise DataError(
+        f"The labels of {name} in {path} must have shape (N, 1, 1), (N, 4, 2), or (N, K) for K classes, got "
+        f"{labels.shape}."
+    )
+
+
+def _has_pairs(split: Mapping[str, Any]) -> bool:
+    """Return whether a split has the labels of IEMOCAP."""
+    labels = split.get("labels")
+    return labels is not None and np.shape(labels)[1:] == (4, 2)
 
 
 def _presence(labels: NDArray[Any], where: str) -> NDArray[np.float64]:
@@ -93,7 +112,12 @@ def _presence(labels: NDArray[Any], where: str) -> NDArray[np.float64]:
 
 
 def _raw_split(
-    name: SplitName, split: Mapping[str, Any], labels: NDArray[Any] | None, path: Path, notes: list[str]
+    name: SplitName,
+    split: Mapping[str, Any],
+    labels: NDArray[Any] | None,
+    content: Mapping[str, Any],
+    path: Path,
+    notes: list[str],
 ) -> RawSplit:
     where = f"{name} of {path}"
     modalities = {
@@ -103,4 +127,5 @@ def _raw_split(
     }
     count = count_samples(split, "labels")
     texts = stated_texts(split, name, count, notes)
-    return RawSplit(pickle_ids(split, name, count), labels, modalities, texts=texts)
+    names = EMOTIONS.labels if _has_pairs(split) else stated_class_names(split) or stated_class_names(content)
+    return RawSplit(pickle_ids(split, name, count), labels, modalities, texts=texts, class_names=names)

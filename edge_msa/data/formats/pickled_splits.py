@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_msa.data.dataset import SPLITS, SplitName
 from edge_msa.errors import DataError
+from edge_msa_runtime.inputs.class_names import KEYS as CLASS_NAMES
 from edge_msa_runtime.inputs.split_names import find_split, find_splits, ignored_split_note
 
 NAMES = {"language": "text", "audio": "audio", "vision": "vision"}
@@ -43,6 +44,8 @@ def select_splits(content: Mapping[str, Any], path: Path, notes: list[str]) -> S
         else:
             raise DataError(f"{name} of {path} must be a dict of arrays, got {type(content[key]).__name__}.")
     for key in keys.unknown:
+        if key in CLASS_NAMES:
+            continue
         is_split = isinstance(content[key], Mapping)
         notes.append(ignored_split_note(key, count_samples(content[key])) if is_split else f"key {key!r} is ignored")
     if not splits:

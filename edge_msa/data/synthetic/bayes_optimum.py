@@ -15,8 +15,8 @@ import numpy as np
 
 from edge_msa.console import activity
 from edge_msa.data.dataset import BoolArray, Split
-from edge_msa.data.synthetic.posterior import combine, log_likelihoods
-from edge_msa.data.synthetic.world import GRID, Array, World
+from edge_msa.data.synthetic.posterior import combine, combine_with_manner, log_likelihoods
+from edge_msa.data.synthetic.world import CLASS_INDEX, CLASSES, GRID, Array, World
 from edge_msa_runtime.modalities import Subset
 
 
@@ -49,6 +49,24 @@ def compute_bayes_optima(
         logs = log_likelihoods(split, valid=valid, task=task)
         labels = split.labels.astype(np.float64)
         return {subset.value: _optimum(labels, combine(logs, subset)) for subset in Subset}
+
+
+def compute_class_posteriors(split: Split, *, task: World | None = None) -> dict[str, Array]:
+    """Return the posterior of the classes of all seven subsets, (N, 4), by the subset's value.
+
+    The most probable class is correct most often, and no probabilities have a lower negative log-likelihood.
+
+    Args:
+        split: A split of the synthetic dataset with classes, not normalized.
+        task: As in `compute_bayes_optima`.
+    """
+    with activity("Computing the Bayes optimum"):
+        logs = log_likelihoods(split, task=task)
+        is_class = np.arange(len(CLASSES)) == CLASS_INDEX[..., None]
+        return {
+            subset.value: np.einsum("nsg,sgk->nk", combine_with_manner(logs, subset), is_class.astype(np.float64))
+            for subset in Subset
+        }
 
 
 def median(probability: Array) -> Array:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from edge_msa.data.dataset import SPLITS, BoolArray, Dataset, FloatArray, Frames, Split, SplitName
 from edge_msa.data.synthetic.world import (
+    CLASS_INDEX,
+    CLASSES,
     EXPRESSED,
     EXPRESSED_INDEX,
     GRID,
@@ -29,7 +31,7 @@ from edge_msa.data.synthetic.world import (
     World,
     world,
 )
-from edge_msa.data.tasks import MOSI
+from edge_msa.data.tasks import MOSI, Task
 from edge_msa.errors import DataError
 from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.modalities import MODALITIES
@@ -49,6 +51,8 @@ class SyntheticConfig:
     """Test samples."""
     real_lengths: bool = False
     """Whether utterances are as long as at real rates: up to 50 words, 375 audio frames and 500 vision frames."""
+    classes: bool = False
+    """Whether labels are the classes of `CLASS_INDEX` instead of scores."""
 
     def __post_init__(self) -> None:
         for name in SPLITS:
@@ -62,6 +66,9 @@ QUICK = SyntheticConfig(train=8000, valid=500, test=1000)
 LONG = SyntheticConfig(train=6000, valid=500, test=1000, real_lengths=True)
 """Utterances at real rates: 340 MB of frames, drawn in seconds."""
 
+FOUR_CLASSES = SyntheticConfig(train=16000, valid=1000, test=4000, classes=True)
+"""The same utterances with four classes, which depend on the label and on the manner of speaking."""
+
 _FRAMES_AT_ONCE = 64000 * 20  # limits memory; a change would change the samples
 
 
@@ -74,10 +81,10 @@ def generate_dataset(config: SyntheticConfig = DEFAULT, seed: int = 0, *, name: 
         name: Name of the dataset.
 
     Returns:
-        A dataset with the task MOSI and labels on `GRID`: language as ids into a table (40, 24) with 10 to 14 tokens,
-        audio (20, 16) and vision (20, 12) with 16 to 20 frames, padded at the end. With `real_lengths`: 30 to 50
-        tokens, audio (375, 16) with 225 to 375 frames and vision (500, 12) with 300 to 500. Each sample is its own
-        group.
+        A dataset with the task MOSI and labels on `GRID`, or with `CLASSES`. Language has ids into a table (40, 24)
+        with 10 to 14 tokens, audio (20, 16) and vision (20, 12) have 16 to 20 frames, padded at the end. With
+        `real_lengths`: 30 to 50 tokens, audio (375, 16) with 225 to 375 frames and vision (500, 12) with 300 to 500.
+        Each sample is its own group.
 
     Raises:
         DataError: `seed` is negative.
@@ -86,19 +93,20 @@ def generate_dataset(config: SyntheticConfig = DEFAULT, seed: int = 0, *, name: 
         raise DataError(f"The seed of the synthetic data must be at least 0, got {seed}.")
     task = world(real_lengths=config.real_lengths)
     splits: dict[SplitName, Split] = {
-        name: _draw_split(name, getattr(config, name), task, np.random.default_rng([seed, index]))
+        name: _draw_split(name, getattr(config, name), task, np.random.default_rng([seed, index]), config.classes)
         for index, name in enumerate(SPLITS)
     }
-    lengths = {"real_lengths": True} if config.real_lengths else {}
+    variant = {name: True for name in ("real_lengths", "classes") if getattr(config, name)}
     sizes = {name: getattr(config, name) for name in SPLITS}
-    parameters = json.dumps({"synthetic": VERSION, "seed": seed, **sizes, **lengths}, sort_keys=True)
+    parameters = json.dumps({"synthetic": VERSION, "seed": seed, **sizes, **variant}, sort_keys=True)
     extractor = "edge-msa synthetic data" + (" at real lengths" if config.real_lengths else "")
     source = FeatureSource(extractor, str(VERSION))
     features = dict.fromkeys(MODALITIES, source)
-    return Dataset(name, MOSI, splits, hashlib.sha256(parameters.encode()).hexdigest(), features)
+    meaning = Task("classes", CLASSES) if config.classes else MOSI
+    return Dataset(name, meaning, splits, hashlib.sha256(parameters.encode()).hexdigest(), features)
 
 
-def _draw_split(name: SplitName, count: int, task: World, rng: np.random.Generator) -> Split:
+def _draw_split(name: SplitName, count: int, task: World, rng: np.random.Generator, classes: bool) -> Split:
     label = rng.choice(len(GRID), size=count, p=task.prior)
     polite = rng.integers(2, size=count)
     modalities = {
@@ -107,7 +115,8 @@ def _draw_split(name: SplitName, count: int, task: World, rng: np.random.Generat
         "vision": _draw_frames(task.vision, label, polite, rng),
     }
     ids = tuple(f"synthetic/{name}/{row:05d}" for row in range(count))
-    return Split(ids, ids, GRID[label].astype(np.float32), modalities)
+    labels = CLASS_INDEX[polite, label] if classes else GRID[label]
+    return Split(ids, ids, labels.astype(np.float32), modalities)
 
 
 def _draw_language(language: TokenChain, expressed: Indices, rng: np.random.Generator) -> Frames:

@@ -61,9 +61,14 @@ def combine(logs: Mapping[str, Array], subset: Subset) -> Array:
     Returns:
         Probabilities (N, 61); rows sum to 1. A sample without valid frames gets the prior.
     """
+    return np.asarray(combine_with_manner(logs, subset).sum(axis=1))
+
+
+def combine_with_manner(logs: Mapping[str, Array], subset: Subset) -> Array:
+    """Return the joint posterior of manner and label for one subset, (N, 2, 61). The arguments are as in `combine`."""
     total = sum((logs[name] for name in subset.modalities), np.log(world().prior))
-    weight = np.exp(total - total.max(axis=(1, 2), keepdims=True)).sum(axis=1)
-    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
+    weight = np.exp(total - total.max(axis=(1, 2), keepdims=True))
+    return np.asarray(weight / weight.sum(axis=(1, 2), keepdims=True))
 
 
 def _in_chunks(name: str, task: World, split: Split, mask: BoolArray | None, rows: NDArray[np.integer]) -> Array:

@@ -26,6 +26,20 @@ EXPRESSED: Array = np.arange(-39, 40) / 10.0
 EXPRESSED_INDEX: NDArray[np.int64] = np.arange(len(GRID)) + np.array([[0], [len(EXPRESSED) - len(GRID)]])
 """Indices into `EXPRESSED`, (2, 61): what a blunt and a polite speaker express for each label."""
 
+CLASSES = ("neutral", "happy", "sad", "angry")
+"""Names of the classes of `synthetic-classes`."""
+
+NEUTRAL = 0.5
+"""Labels of at most this size are neutral."""
+
+CLASS_INDEX: NDArray[np.int64] = np.array(
+    [np.select([GRID > NEUTRAL, GRID >= -NEUTRAL], [1, 0], negative) for negative in (3, 2)]
+)
+"""Indices into `CLASSES`, (2, 61): the class of each label for a blunt and a polite speaker.
+
+A negative label makes a blunt speaker angry and a polite one sad, so classes are more than ranges of the label.
+"""
+
 PRIOR_STD = 1.6
 """Standard deviation of the normal density to which the prior on the grid is proportional."""
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_msa.data.dataset import FloatArray
+from edge_msa.data.labels import one_hot
 from edge_msa.data.tasks import Task
 from edge_msa.errors import EdgeMsaError
-from edge_msa.evaluation.metrics.families import check_pair, metric_function, one_hot
+from edge_msa.evaluation.metrics.families import check_pair, metric_function
 from edge_msa.evaluation.metrics.probabilities import log_softmax
 from edge_msa.evaluation.metrics.scores import Values, Weights, correlation, equal_weights, is_constant
 from edge_msa.evaluation.metrics.units import Unit, assign_units

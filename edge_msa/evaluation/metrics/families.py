@@ -91,6 +91,13 @@ def gate_metric(task: Task) -> str:
     return _GATE[task.kind]
 
 
+def headline_metrics(task: Task) -> tuple[str, ...]:
+    """Return the metrics that get intervals: the gate metric, and MAE of scores, accuracy and Macro F1 of classes."""
+    if task.kind == "classes":
+        return ("accuracy", "weighted_f1", "macro_f1")
+    return (gate_metric(task), "mae") if task.is_score else (gate_metric(task),)
+
+
 def gate_points(task: Task, metrics: Mapping[str, float]) -> float:
     """Return the gate metric in points, i.e. multiplied by 100."""
     return 100.0 * metrics[gate_metric(task)]
@@ -119,13 +126,9 @@ def check_pair(task: Task, truth: ArrayLike, prediction: ArrayLike) -> tuple[Flo
     first = _shaped(task, truth, "truth", task.label_shape)
     second = _shaped(task, prediction, "prediction", () if task.is_score else (task.outputs,))
     if len(first) != len(second):
-        raise EdgeMsaError(f"Prediction must have the {len(first)} samples of the truth, got {len(second)}.")
+        expected = (len(first), *second.shape[1:])
+        raise EdgeMsaError(f"Prediction must have the shape {expected} that fits the truth, got {second.shape}.")
     return first, second
-
-
-def one_hot(task: Task, classes: FloatArray) -> FloatArray:
-    """Return indices of classes (N,) as (N, K) with a 1 at the class of each sample."""
-    return np.eye(task.outputs, dtype=np.float32)[classes.astype(np.int64)]
 
 
 def confusion_matrix(task: Task, truth: ArrayLike, prediction: ArrayLike) -> NDArray[np.int64]:

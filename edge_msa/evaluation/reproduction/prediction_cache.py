@@ -25,7 +25,7 @@ Predictions = dict[str, FloatArray]
 
 def prediction_cache_key(run: Run, dataset: Dataset) -> str:
     """Return the cache key of a run's predictions on the test split of a dataset."""
-    inputs = {"run": run.digest, "data": dataset.digest, "task": dataset.task.kind}
+    inputs = {"run": run.digest, "data": dataset.digest, "task": dataset.task.option}
     return compute_cache_key("predict test", {}, run.info.seed, inputs)
 
 

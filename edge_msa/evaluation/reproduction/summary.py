@@ -28,7 +28,13 @@ from edge_msa.evaluation.reproduction.significance import (
 from edge_msa.evaluation.reproduction.variants import FULL, Variant
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
-HEADLINE: dict[TaskKind, str] = {"mosi": "f1_non0", "sims": "f1", "emotions": "f1_average", "regression": "corr"}
+HEADLINE: dict[TaskKind, str] = {
+    "mosi": "f1_non0",
+    "sims": "f1",
+    "emotions": "f1_average",
+    "classes": "weighted_f1",
+    "regression": "corr",
+}
 """The metric of the papers' tables, or the closest one."""
 
 
@@ -86,7 +92,7 @@ def summarize(config: ReproductionConfig, dataset: Dataset, trained: Sequence[Tr
         paper=config.paper,
         dataset=dataset.name,
         digest=dataset.digest,
-        task=task.kind,
+        task=task.option,
         recipe=config.recipe,
         seeds=config.seeds,
         samples={name: len(dataset.split(name)) for name in SPLITS},

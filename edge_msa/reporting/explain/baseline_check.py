@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edge_msa.data.dataset import Dataset, FloatArray, Split
@@ -19,11 +21,15 @@ def check_against_baselines(dataset: Dataset, split: Split, predictions: FloatAr
 
     Args:
         dataset: Determines the task and the training labels, whose median is a baseline.
-        split: The explained split.
+        split: The explained split. Labels of classes are one-hot, (N, K).
         predictions: Predictions from all available modalities, (N, outputs): scores or probabilities.
     """
     task = dataset.task
-    outputs = predictions[:, 0] if task.is_score else predictions - 0.5  # The sign of a logit is that of p - 0.5.
+    if task.kind == "classes":
+        outputs = np.log(np.maximum(predictions, np.float32(1e-30)))
+        split = replace(split, labels=split.labels.argmax(axis=1).astype(np.float32))
+    else:
+        outputs = predictions[:, 0] if task.is_score else predictions - 0.5  # The sign of a logit is that of p - 0.5.
     comparisons = check_rows(task, split, np.arange(len(split)), outputs, known_constants(dataset, split))
     if not comparisons:
         return "The split has a single sample, so the model is not compared with a constant."

@@ -73,7 +73,8 @@ def project(vectors: NDArray[np.float32], kinds: int = 1, seed: int = 0) -> Plan
 def label_classes(split: Split, task: Task) -> tuple[Classes, tuple[str, ...]]:
     """Return a class per sample, (N,), -1 for none, and the names of the classes.
 
-    Scores are below or above the neutral score. For emotions, the class is the only emotion that is present.
+    Scores are below or above the neutral score. For emotions and one-hot classes, it is the only one that is
+    present.
     """
     if not task.is_score:
         is_single = split.labels.sum(axis=1) == 1

@@ -10,6 +10,7 @@ import numpy as np
 from edge_msa.data.dataset import BoolArray, FloatArray, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import Interval, mean_interval
+from edge_msa.evaluation.metrics.probabilities import log_softmax
 from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.evaluation.subsets import Predict
 from edge_msa.reporting.explain.plots import PredictionRow
@@ -19,7 +20,7 @@ from edge_msa.text_tables import ABSENT
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 Predictions = Mapping[Subset, FloatArray]
-"""By subset, (N, outputs): scores, or probabilities of emotions."""
+"""By subset, (N, outputs): scores, or probabilities of emotions or classes."""
 
 _NO_INPUT_MARK = "°"
 _MAX_NAME = 28
@@ -27,7 +28,7 @@ _MAX_NAME = 28
 
 @dataclass(frozen=True)
 class Removal:
-    """The effect of removing one modality from the samples that have it. For emotions, means over the emotions.
+    """The effect of removing one modality from the samples that have it. For emotions and classes, means over them.
 
     Attributes:
         modality: The removed modality.
@@ -52,7 +53,12 @@ def predict_all_subsets(predict: Predict, split: Split, task: Task) -> dict[Subs
     A sample that lacks all modalities of a subset is predicted without any input.
     """
     outputs = {subset: np.asarray(predict(split, subset), np.float32).reshape(len(split), -1) for subset in Subset}
-    return outputs if task.is_score else {subset: _sigmoid(logits) for subset, logits in outputs.items()}
+    if task.is_score:
+        return outputs
+    return {
+        subset: np.exp(log_softmax(logits)).astype(np.float32) if task.kind == "classes" else _sigmoid(logits)
+        for subset, logits in outputs.items()
+    }
 
 
 def subset_without(modality: str) -> Subset:
@@ -125,7 +131,7 @@ def samples_table(split: Split, rows: Rows, predictions: Predictions, task: Task
     columns: list[tuple[str, Subset, str | None]] = [("all", Subset.LAV, None)]
     columns += [(f"without {name}", subset_without(name), name) for name in names]
     columns += [(f"only {name}", Subset.of([name]), name) for name in names]
-    header = ["sample", *([] if task.is_score else ["emotion"]), "label", *(title for title, _, _ in columns)]
+    header = ["sample", *([] if task.is_score else [output_name(task)]), "label", *(title for title, _, _ in columns)]
     no_input = {subset: lacks_subset(split, subset) for _, subset, _ in columns}
     cells = []
     for row in rows:
@@ -159,6 +165,11 @@ def prediction_rows(split: Split, rows: Rows, predictions: Predictions, task: Ta
             title = f"{_shorten(split.ids[row])}{f', {emotion}' if emotion else ''}"
             lines.append(PredictionRow(title, label if np.isfinite(label) else None, values))
     return lines
+
+
+def output_name(task: Task) -> str:
+    """Return what an output of a task without scores is called."""
+    return "class" if task.kind == "classes" else "emotion"
 
 
 def output_axis_label(task: Task) -> str:

@@ -22,12 +22,11 @@ def select_rows(split: Split, task: Task, ids: Sequence[str]) -> tuple[Rows, str
     """Return the rows of the samples to show, and a description of the selection.
 
     Without ids, samples are selected among those with the most modalities: for scores, the samples at `QUANTILES` of
-    the label; for emotions, the first sample of each emotion, or the first samples if no sample has an emotion. The
-    selection does not depend on predictions or
-    attention, so it does not favor samples that look interesting.
+    the label; for emotions and classes, the first sample of each, or the first samples if no sample has one. The
+    selection does not depend on predictions or attention, so it does not favor samples that look interesting.
 
     Args:
-        split: The split.
+        split: The split. Labels of classes are one-hot, (N, K).
         task: Its task.
         ids: Ids of the samples. Empty for the default selection.
 
@@ -45,7 +44,7 @@ def select_rows(split: Split, task: Task, ids: Sequence[str]) -> tuple[Rows, str
         first = np.unique(np.concatenate([fullest[labels[:, column] > 0][:1] for column in range(labels.shape[1])]))
         if not len(first):
             return fullest[: len(QUANTILES)], f"the first of {len(fullest)} samples, because none has an emotion"
-        return first, "the first sample of each emotion"
+        return first, f"the first sample of each {'class' if task.kind == 'classes' else 'emotion'}"
     order = fullest[np.argsort(labels, kind="stable")]
     positions = sorted({round(quantile * (len(order) - 1)) for quantile in QUANTILES})
     percents = ", ".join(f"{100 * quantile:g}" for quantile in QUANTILES)

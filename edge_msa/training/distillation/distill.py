@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from edge_msa.training.distillation.alignment import RepresentationAlignment
 from edge_msa.training.distillation.targets import DistillationTargets
 from edge_msa.training.initialization import init_bias_to_prior
 from edge_msa.training.loop import Objective, fit
-from edge_msa.training.losses import sample_losses, task_loss
+from edge_msa.training.losses import class_weights, sample_losses, task_loss, teacher_losses
 from edge_msa.training.missing_modalities import draw_missing
 from edge_msa.training.predict import predict, weights_to_numpy
 from edge_msa.training.tensors import SplitTensors
@@ -143,6 +142,7 @@ class _DistillationObjective(Objective):
         labels = self._train.labels
         self._labeled = torch.isfinite(labels).all(dim=1)
         self._labels = torch.where(self._labeled[:, None], labels, 0.0)
+        self._weights = class_weights(labels, dataset.task, recipe.class_weights)
         self._visible: dict[str, Tensor] = {}
 
     def begin(self, epoch: int) -> None:
@@ -157,20 +157,22 @@ class _DistillationObjective(Objective):
         tokens, available = self.student.encode(visible.frames, visible.valid)
         vectors = context.merge_shares(self.student.fusion.represent(tokens, available), count)
         predictions = self.student.fusion.output(vectors)
-        losses = partial(sample_losses, predictions, task=self._task, score_loss=self._recipe.score_loss)
+        recipe, task = self._recipe, self._task
+        label_losses = sample_losses(predictions, self._labels[rows], task, recipe.score_loss, self._weights)
         labeled = self._labeled[rows].to(predictions.dtype)
-        terms = {"labels": _weighted_mean(losses(self._labels[rows]), labeled)}
+        terms = {"labels": _weighted_mean(label_losses, labeled)}
         if self._targets is None:
             return {"loss": terms["labels"]}
         codes = _subset_codes(visible.valid)
         known = context.merge_shares(self._targets.known[codes].to(predictions.dtype), count)
-        teacher_losses = losses(context.merge_shares(self._targets.predictions[codes, visible.rows], count))
-        terms["teacher"] = _weighted_mean(teacher_losses, known)
+        targets = context.merge_shares(self._targets.predictions[codes, visible.rows], count)
+        from_teachers = teacher_losses(predictions, targets, task, recipe.score_loss, recipe.temperature)
+        terms["teacher"] = _weighted_mean(from_teachers, known)
         # A sample that has only a label, or only a teacher's prediction, uses only that.
-        share = self._recipe.teacher_share
+        share = recipe.teacher_share
         label_weights = labeled * (1 - share * known)
         teacher_weights = known * (1 - (1 - share) * labeled)
-        loss = (label_weights * losses(self._labels[rows]) + teacher_weights * teacher_losses).mean()
+        loss = (label_weights * label_losses + teacher_weights * from_teachers).mean()
         return {"loss": loss + self._alignment_loss(vectors, codes, visible.rows, count, terms), **terms}
 
     def _alignment_loss(
@@ -196,7 +198,9 @@ class _DistillationObjective(Objective):
         labels = torch.from_numpy(self._valid.labels.reshape(len(self._valid), -1))
         for subset in subsets_of(self._valid.modalities):
             predictions = torch.from_numpy(predict(self.student, self._valid, subset))
-            losses[subset.value] = task_loss(predictions, labels, self._task, self._recipe.score_loss).item()
+            weights = None if self._weights is None else self._weights.cpu()
+            loss = task_loss(predictions, labels, self._task, self._recipe.score_loss, weights)
+            losses[subset.value] = loss.item()
         return losses | {"metric": sum(losses.values()) / len(losses)}
 
 

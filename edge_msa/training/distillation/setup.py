@@ -52,7 +52,7 @@ class DistillationSetup:
 
     def input_digests(self, context: TrainingContext) -> dict[str, str]:
         """Return everything that a student's run depends on besides its recipe and seed."""
-        inputs = {"data": self.dataset.digest, "task": self.dataset.task.kind, "precision": context.precision}
+        inputs = {"data": self.dataset.digest, "task": self.dataset.task.option, "precision": context.precision}
         inputs |= {f"teacher{index or ''}": run.digest for index, run in enumerate(self.teachers)}
         return inputs | ({"text model": self.text_model.digest} if self.text_model else {})
 
@@ -145,9 +145,10 @@ def _dataset_of(run: Run, spec: ModelSpec, dataset: Dataset, transfers: Sequence
 def _usable_spec(run: Run, first: ModelSpec, dataset: Dataset) -> ModelSpec:
     """Return the spec of a later teacher, without modalities whose number of features differs in the data."""
     spec = run.spec
-    if spec.task.outputs != first.task.outputs or spec.task.is_score != first.task.is_score:
+    if not spec.task.fits(first.task):
         raise DataError(
-            f"All teachers must have the task of the first one, {first.task.kind}, got {spec.task.kind} for {run.path}."
+            f"All teachers must have the task of the first one, {first.task.option}, got {spec.task.option} for "
+            f"{run.path}."
         )
     names = [name for name, dim in spec.dims.items() if dataset.dims.get(name, dim) == dim]
     unusable = [

@@ -14,6 +14,7 @@ from edge_msa.config.students import StudentRecipe
 from edge_msa.console import activity, show_status
 from edge_msa.data.dataset import Split
 from edge_msa.data.tasks import Task
+from edge_msa.training.losses import teacher_outputs
 from edge_msa.training.predict import Model, predict
 from edge_msa.training.split_introspection import compute_representations
 from edge_msa_runtime.modalities import MODALITIES, Subset
@@ -40,7 +41,7 @@ class DistillationTargets:
     """What a student learns from teachers, for N samples and each subset code."""
 
     predictions: Tensor
-    """Scores, or probabilities of emotions, (8, N, outputs)."""
+    """Scores, or probabilities of emotions or classes, (8, N, outputs)."""
     known: Tensor
     """Whether any teacher can use the subset, (8,) bool."""
     vectors: Tensor | None = None
@@ -57,7 +58,7 @@ def compute_targets(
     Args:
         teachers: At least one teacher. Their splits contain the same samples.
         recipe: Recipe with the weights of the teachers and of the loss terms.
-        task: Whether the predictions are scores or emotions.
+        task: What the predictions are.
         device: Device of the targets.
 
     Returns:
@@ -76,7 +77,7 @@ def compute_targets(
                 continue
             if part not in computed:
                 with activity(f"The teacher predicts the training samples from {part.value}"):
-                    computed[part] = _predict(teacher, part, task)
+                    computed[part] = _predict(teacher, part, task, recipe.temperature)
             predictions[subset_code(subset)] += weight * computed[part]
             total[subset_code(subset)] += weight
     predictions /= total.clamp(min=1e-12)[:, None, None]
@@ -92,9 +93,8 @@ def subset_code(subset: Subset) -> int:
     return sum(1 << MODALITIES.index(name) for name in subset.modalities)
 
 
-def _predict(teacher: Teacher, subset: Subset, task: Task) -> Tensor:
-    outputs = torch.from_numpy(predict(teacher.model, teacher.train, subset))
-    return outputs if task.is_score else torch.sigmoid(outputs)
+def _predict(teacher: Teacher, subset: Subset, task: Task, temperature: float) -> Tensor:
+    return teacher_outputs(torch.from_numpy(predict(teacher.model, teacher.train, subset)), task, temperature)
 
 
 def _standardized_representations(teacher: Teacher) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,7 @@ from edge_msa.training.checkpoint import LogRow
 from edge_msa.training.context import TrainingContext
 from edge_msa.training.initialization import init_bias_to_prior
 from edge_msa.training.loop import Objective, fit
-from edge_msa.training.losses import task_loss
+from edge_msa.training.losses import class_weights, task_loss
 from edge_msa.training.missing_modalities import draw_missing
 from edge_msa.training.predict import weights_to_numpy
 from edge_msa.training.randomness import seed_of
@@ -107,6 +107,7 @@ class AlmtObjective(Objective):
         )
         self.size = len(self._train)
         self._task: Task = dataset.task
+        self._weights = class_weights(self._train.labels, dataset.task, recipe.class_weights)
         self._recipe, self._seed = recipe, seed
         trained = [name for name, mask in self._train.valid.items() if mask.any()] or list(network.config.dims)
         self._subsets = subsets_of(trained) if recipe.robust else (Subset.of(trained),)
@@ -131,7 +132,8 @@ class AlmtObjective(Objective):
         """Return the loss of the samples `rows`."""
         visible = self._train.batch(self._context.share(rows), self._visible)
         outputs = self._context.merge_shares(self.network(visible.frames, visible.valid), len(rows))
-        return {"loss": task_loss(outputs, self._train.labels[rows], self._task, self._recipe.score_loss)}
+        labels = self._train.labels[rows]
+        return {"loss": task_loss(outputs, labels, self._task, self._recipe.score_loss, self._weights)}
 
     def validate(self) -> dict[str, float]:
         """Return the error of each trained subset, and their mean as the metric."""
@@ -139,13 +141,14 @@ class AlmtObjective(Objective):
         return {"metric": float(np.mean(list(errors.values())))} | {s.value: error for s, error in errors.items()}
 
     def errors(self, subsets: tuple[Subset, ...]) -> dict[Subset, float]:
-        """Return the validation MAE (scores) or binary cross-entropy (emotions) of each subset."""
+        """Return the error of each subset: MAE of scores, binary cross-entropy of emotions or cross-entropy."""
         totals = dict.fromkeys(subsets, 0.0)
         with torch.no_grad():
             for batch in self._valid.batches(_EVALUATION_BATCH):
                 for subset in subsets:
                     visible = batch.restricted(subset.modalities)
-                    loss = task_loss(self.network(visible.frames, visible.valid), batch.labels, self._task)
+                    outputs = self.network(visible.frames, visible.valid)
+                    loss = task_loss(outputs, batch.labels, self._task, weights=self._weights)
                     totals[subset] += float(loss) * len(batch.labels)
         return {subset: total / len(self._valid) for subset, total in totals.items()}
 

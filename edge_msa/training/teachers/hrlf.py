@@ -45,6 +45,7 @@ from edge_msa.training.initialization import init_bias_to_prior
 from edge_msa.training.loop import Objective, fit
 from edge_msa.training.losses import (
     adversarial_loss,
+    class_weights,
     discriminator,
     euclidean_distance,
     jensen_shannon_information,
@@ -149,6 +150,7 @@ class CompleteObjective(Objective):
         self.network = network
         self.size = len(data.train)
         self._data, self._recipe, self._context = data, recipe, context
+        self._weights = class_weights(data.train.labels, data.task, recipe.class_weights)
         self._ramp = torch.ones((), device=data.train.device)  # a tensor, so that torch.compile does not specialize it
 
     def begin(self, epoch: int) -> None:
@@ -161,7 +163,7 @@ class CompleteObjective(Objective):
             self.network, self._data.train.batch(self._context.share(rows)), len(rows), self._context
         )
         labels = self._data.train.labels[rows]
-        terms = {"task": task_loss(features.outputs, labels, self._data.task, self._recipe.score_loss)}
+        terms = {"task": task_loss(features.outputs, labels, self._data.task, self._recipe.score_loss, self._weights)}
         if self._recipe.frf:
             terms["frf"] = factorization_loss(self.network, features, self._recipe.frf_distance)
         return _with_total(terms, {"frf": self._recipe.frf * self._ramp})
@@ -169,7 +171,8 @@ class CompleteObjective(Objective):
     def validate(self) -> dict[str, float]:
         """Return the error with all modalities as the metric."""
         subset = Subset.of(self.network.config.dims)
-        return {"metric": subset_errors(self.network, self._data.valid, self._data.task, (subset,))[subset]}
+        errors = subset_errors(self.network, self._data.valid, self._data.task, (subset,), self._weights)
+        return {"metric": errors[subset]}
 
 
 class RobustObjective(Objective):
@@ -186,6 +189,7 @@ class RobustObjective(Objective):
             self.adversary = Adversary(scale_widths(config), 2 * config.d, device, penalty=recipe.hal_penalty)
         self.size = len(data.train)
         self._data, self._recipe, self._seed, self._context = data, recipe, seed, context
+        self._weights = class_weights(data.train.labels, data.task, recipe.class_weights)
         # The teacher is frozen and its samples are the same in every epoch, so they are encoded once.
         self._encoded = _encode_split(teacher.eval(), data.train)
         self._teacher = (teacher,)  # in a tuple, the teacher is not part of `parameters()`
@@ -203,7 +207,7 @@ class RobustObjective(Objective):
         recipe, task, train = self._recipe, self._data.task, self._data.train
         visible = train.batch(self._context.share(rows), self._visible)
         student = compute_features(self.network, visible, len(rows), self._context)
-        terms = {"task": task_loss(student.outputs, train.labels[rows], task, recipe.score_loss)}
+        terms = {"task": task_loss(student.outputs, train.labels[rows], task, recipe.score_loss, self._weights)}
         if recipe.frf:
             terms["frf"] = factorization_loss(self.network, student, recipe.frf_distance)
         if recipe.hmi or recipe.hal or recipe.kl:
@@ -226,7 +230,8 @@ class RobustObjective(Objective):
 
     def validate(self) -> dict[str, float]:
         """Return the error of every subset, and their mean as the metric."""
-        errors = subset_errors(self.network, self._data.valid, self._data.task, subsets_of(self.network.config.dims))
+        subsets = subsets_of(self.network.config.dims)
+        errors = subset_errors(self.network, self._data.valid, self._data.task, subsets, self._weights)
         return {"metric": float(np.mean(list(errors.values())))} | {s.value: error for s, error in errors.items()}
 
 
@@ -237,8 +242,14 @@ def compute_features(network: Hrlf, share: Batch, count: int, context: TrainingC
     return network.fuse(context.merge_shares(encoded, count), available)
 
 
-def subset_errors(network: Hrlf, split: SplitTensors, task: Task, subsets: tuple[Subset, ...]) -> dict[Subset, float]:
-    """Return the MAE (scores) or binary cross-entropy (emotions) of each subset over a split.
+def subset_errors(
+    network: Hrlf,
+    split: SplitTensors,
+    task: Task,
+    subsets: tuple[Subset, ...],
+    weights: Tensor | None = None,
+) -> dict[Subset, float]:
+    """Return the error of each subset over a split: MAE of scores, binary cross-entropy of emotions or cross-entropy.
 
     The Z of a modality does not depend on the others, so each modality is encoded once and fused for every subset.
     """
@@ -252,7 +263,7 @@ def subset_errors(network: Hrlf, split: SplitTensors, task: Task, subsets: tuple
                 selected = torch.tensor([name in subset.modalities for name in names], device=split.device)
                 encoded = torch.where(selected[None, :, None], whole.encoded, absent)
                 outputs = network.fuse(encoded, whole.available & selected).outputs
-                totals[subset] += float(task_loss(outputs, batch.labels, task)) * len(batch.labels)
+                totals[subset] += float(task_loss(outputs, batch.labels, task, weights=weights)) * len(batch.labels)
     return {subset: total / len(split) for subset, total in totals.items()}
 
 

@@ -30,7 +30,7 @@ from edge_msa.training.checkpoint import LogRow
 from edge_msa.training.context import TrainingContext, cpu_has_bf16
 from edge_msa.training.initialization import init_bias_to_prior
 from edge_msa.training.loop import Objective, fit
-from edge_msa.training.losses import task_loss
+from edge_msa.training.losses import class_weights, task_loss, teacher_losses
 from edge_msa.training.predict import weights_to_numpy
 from edge_msa.training.randomness import generator_of, seed_of
 from edge_msa.training.text.augmentation import change_some_texts
@@ -59,18 +59,19 @@ class Corpus:
 
     texts: tuple[str, ...]
     labels: FloatArray
-    """(N,), NaN for texts without a label."""
+    """Scores or indices of classes, (N,), NaN for texts without a label."""
     predictions: FloatArray | None = None
-    """Mean prediction of the teachers, (N,); None without teachers."""
+    """Mean prediction of the teachers, (N, outputs), see `teacher_outputs`; None without teachers."""
     earlier: tuple[tuple[str, ...], ...] = ()
     """The texts before each text in its video, see `Split.earlier`; empty if nothing is known."""
 
-    @property
-    def targets(self) -> FloatArray:
-        """The labels, and the teachers' predictions for texts without a label, (N,)."""
+    def targets(self, task: Task) -> FloatArray:
+        """Return the labels, and what the teachers predict for texts without a label, (N,)."""
         if self.predictions is None:
             return self.labels
-        return np.where(np.isfinite(self.labels), self.labels, self.predictions)
+        predicted = self.predictions.reshape(len(self.labels), -1)
+        predicted = predicted.argmax(axis=1) if task.kind == "classes" else predicted[:, 0]
+        return np.where(np.isfinite(self.labels), self.labels, predicted)
 
     @classmethod
     def concatenate(cls, splits: Sequence[Split], predictions: FloatArray | None = None) -> Corpus:
@@ -126,7 +127,7 @@ def fit_text_model(
         text_input: Tokenizer and text encoder. The text encoder is trained in place.
         corpora: Texts of the stages `transfer` and `final`. A stage without an entry, or with 0 epochs, is skipped.
         valid: Validation split, which decides the best epoch of each stage.
-        task: Task of the labels, which must be scores.
+        task: Task of the labels, which must be scores or classes.
         recipe: Recipe of the text model.
         seed: Seed of initial weights, order, dropout, unknown tokens and changed texts.
         context: Hardware to train on.
@@ -145,7 +146,9 @@ def fit_text_model(
     config = recipe.network_config(text_input.text_encoder.dim, task)
     torch.manual_seed(seed)
     student = Student(config)
-    init_bias_to_prior(student.fusion.output, corpora["final" if "final" in corpora else "transfer"].targets, task)
+    init_bias_to_prior(
+        student.fusion.output, corpora["final" if "final" in corpora else "transfer"].targets(task), task
+    )
     if isinstance(text_input.text_encoder, TransformerTextEncoder):
         _prepare_encoder(text_input.text_encoder, recipe)
         print_notes(_faster_precision(text_input.text_encoder, context))
@@ -243,9 +246,10 @@ class TextObjective(Objective):
         self.size = len(self._ids)
         self._labels = torch.from_numpy(corpus.labels.reshape(-1, 1)).to(context.device)
         self._has_label = torch.from_numpy(np.isfinite(corpus.labels))
+        self._weights = class_weights(self._labels, task, recipe.class_weights)
         self._targets = None
         if corpus.predictions is not None:
-            self._targets = torch.from_numpy(corpus.predictions.reshape(-1, 1)).to(context.device)
+            self._targets = torch.from_numpy(corpus.predictions.reshape(self.size, -1)).to(context.device)
         self._teacher_share = 0.0 if corpus.predictions is None else stage.teacher_share
         self._valid = valid
         self._generator = torch.Generator()
@@ -303,11 +307,12 @@ class TextObjective(Objective):
         if self._teacher_share < 1 and len(labeled):
             labels = self._labels[to_device(rows[labeled], context.device)]
             selected = predictions[to_device(labeled, context.device)]
-            terms["labels"] = task_loss(selected, labels, self._task, self._recipe.score_loss)
+            terms["labels"] = task_loss(selected, labels, self._task, self._recipe.score_loss, self._weights)
             loss = loss + (1 - self._teacher_share) * terms["labels"]
         if self._targets is not None and self._teacher_share:
             targets = self._targets[to_device(rows, context.device)]
-            terms["teachers"] = task_loss(predictions, targets, self._task, self._recipe.score_loss)
+            losses = teacher_losses(predictions, targets, self._task, self._recipe.score_loss, self._recipe.temperature)
+            terms["teachers"] = losses.mean()
             loss = loss + self._teacher_share * terms["teachers"]
         if self._recipe.r_drop:
             first, second = predictions.chunk(2)
@@ -352,7 +357,8 @@ class TextObjective(Objective):
         valid = self._valid
         predictions = torch.from_numpy(predict_texts(self.model, self._text_input, valid.texts, valid.earlier))
         labels = torch.from_numpy(self._valid.labels.reshape(-1, 1))
-        return {"metric": task_loss(predictions, labels, self._task, self._recipe.score_loss).item()}
+        weights = None if self._weights is None else self._weights.cpu()
+        return {"metric": task_loss(predictions, labels, self._task, self._recipe.score_loss, weights).item()}
 
 
 def predict_texts(

@@ -6,7 +6,9 @@ An archive has these arrays for each of its splits (`train`, `valid`, `test`) an
   `clip_labels` (false keeps labels that are slightly beyond the task's scale) and `features`: a
   `FeatureSource` of `edge_msa_runtime.features` for each modality where something is known. Archives of earlier
   versions have `frame_rates` in Hz instead
-- `train/labels`: scores (N,), or emotions (N, E) with values 0 and 1; NaN for samples without a label
+- `train/labels`: scores (N,), emotions (N, E) with values 0 and 1, or classes: indices (N,), one-hot rows (N, K) or
+  text (N,). NaN, and empty text, for samples without a label
+- `class_names` (K,): text, optional. The names of classes in the order of their indices, unless the task has them
 - `train/ids`, `train/groups`, `train/texts` (transcripts): text (N,), optional. A split without labels must have `ids`
 - `train/positions`: number or start in seconds of each sample inside its video (its group), (N,), NaN where unknown;
   optional. Without it, ids such as `video[3]` or `video$_$3` tell the order
@@ -29,6 +31,8 @@ import numpy as np
 
 from edge_msa_runtime.errors import DataError
 from edge_msa_runtime.features import FeatureSource, parse_features
+from edge_msa_runtime.inputs.class_names import KEYS as CLASS_NAMES
+from edge_msa_runtime.inputs.class_names import find_labels, stated_class_names
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 from edge_msa_runtime.inputs.split_names import SPLITS, find_splits, ignored_split_note
 from edge_msa_runtime.modalities import MODALITIES
@@ -47,6 +51,7 @@ FIELDS = (
     "ids",
     "groups",
     "labels",
+    "classes",
     "texts",
     "positions",
     *(m + end for m in MODALITIES for end in ("", "_ids", "_valid")),
@@ -172,7 +177,7 @@ def _check_names(arrays: Arrays, path: Path) -> None:
     """Reject unknown arrays: a misspelled name would silently drop a modality."""
     for name in sorted(arrays):
         split, _, field = name.partition("/")
-        if name != HEADER and name not in {f"{m}_table" for m in MODALITIES} and field not in FIELDS:
+        if name not in {HEADER, *CLASS_NAMES, *(f"{m}_table" for m in MODALITIES)} and field not in FIELDS:
             raise DataError(f"Unknown array {name!r} in {path}. Arrays of a split: {', '.join(FIELDS)}.")
         if field and not split:
             raise DataError(f"The array {name!r} in {path} must start with the name of a split: {', '.join(SPLITS)}.")
@@ -184,7 +189,7 @@ def _count(arrays: Arrays, key: str) -> int:
 
 
 def _raw_split(arrays: Arrays, split: SplitName, key: str, path: Path) -> RawSplit:
-    labels = arrays.get(f"{key}/labels")
+    labels = find_labels(arrays, "labels", f"{key}/")
     ids = _texts(arrays, f"{key}/ids", path)
     if ids is None:
         if labels is None:
@@ -202,7 +207,8 @@ def _raw_split(arrays: Arrays, split: SplitName, key: str, path: Path) -> RawSpl
     }
     groups = _texts(arrays, f"{key}/groups", path)
     texts = _texts(arrays, f"{key}/texts", path) or ()
-    return RawSplit(ids, labels, modalities, groups, texts, _positions(arrays, f"{key}/positions", path))
+    positions = _positions(arrays, f"{key}/positions", path)
+    return RawSplit(ids, labels, modalities, groups, texts, positions, stated_class_names(arrays))
 
 
 def _texts(arrays: Arrays, name: str, path: Path) -> list[str] | None:

@@ -61,6 +61,8 @@ class RawSplit:
         texts: transcripts, if the file has them. None and NaN stand for a missing one.
         positions: number or start in seconds of each sample inside its video, NaN where unknown; None to derive it from
             the ids.
+        class_names: names of the classes that numbers in labels stand for, or of the columns of labels; empty if the
+            file does not state them.
     """
 
     ids: Sequence[str]
@@ -69,6 +71,7 @@ class RawSplit:
     groups: Sequence[str] | None = None
     texts: Sequence[Any] = ()
     positions: Sequence[float] | None = None
+    class_names: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

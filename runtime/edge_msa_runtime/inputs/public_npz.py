@@ -6,7 +6,8 @@
   (`video[k]`). It is split by video, about 6/2/2; without labels, all samples are test samples.
 - **ICT-MMMO**: `train_audio`, `valid_text`, ... (N, T, d) and `train_label`, ...; a split may lack a modality.
 
-`label` may be missing or NaN in every layout.
+`label` may be missing or NaN in every layout. With the task `classes` it can be text, indices or one-hot rows (N, K),
+and `class_names` (K,) can name the classes. Text in `classes` (N,) is used in its place if it is missing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from edge_msa_runtime.errors import DataError
 from edge_msa_runtime.features import FeatureSource, fill_features
+from edge_msa_runtime.inputs.class_names import find_labels, stated_class_names
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 from edge_msa_runtime.inputs.published_files import PublishedFile, find_features
 from edge_msa_runtime.inputs.split_names import SPLITS, find_splits, ignored_split_note
@@ -57,11 +59,13 @@ def parse_public_npz(arrays: Arrays, path: Path) -> PublicFeatures:
     Raises:
         DataError: No layout has these names, or the arrays have different lengths.
     """
-    for names, parse in _LAYOUTS:
-        if names <= set(arrays):
-            return parse(arrays, path)
-    if any(_ict_fields(arrays).values()):
-        return _parse_ict_mmmo(arrays, path)
+    parse = next((parse for names, parse in _LAYOUTS if names <= set(arrays)), None)
+    if parse is None and any(_ict_fields(arrays).values()):
+        parse = _parse_ict_mmmo
+    if parse is not None:
+        content, class_names = parse(arrays, path), stated_class_names(arrays)
+        splits = {name: dataclasses.replace(split, class_names=class_names) for name, split in content.splits.items()}
+        return dataclasses.replace(content, splits=splits)
     available = ", ".join(sorted(arrays)[:8]) or "nothing"
     raise DataError(
         f"{path} must be an archive of this project (with an array 'header') or a known public layout, "
@@ -117,7 +121,7 @@ def _parse_mosi_trimodal(arrays: Arrays, path: Path) -> PublicFeatures:
     _check_rows(arrays, ("text", "audio", "vision", "lengths", "label"), path)
     ids = np.array([str(sample) for sample in arrays["id"]])
     videos = np.array([sample.partition("[")[0] or sample for sample in ids.tolist()])
-    if "label" in arrays:
+    if find_labels(arrays, "label") is not None:
         members = split_by_group(videos.tolist())
         counts = "/".join(str(len(names)) for names in members.values())
         note = f"the file has one split: its videos are split {counts} into {'/'.join(members)}"
@@ -157,7 +161,7 @@ def _parse_ict_mmmo(arrays: Arrays, path: Path) -> PublicFeatures:
             if f"{prefix}_{key}" in arrays
         }
         notes += [f"{split} has no {modality}" for modality in _NAMES if modality not in modalities]
-        labels, count = arrays.get(f"{prefix}_label"), _ict_count(arrays, prefix)
+        labels, count = find_labels(arrays, "label", f"{prefix}_"), _ict_count(arrays, prefix)
         splits[split] = RawSplit([f"{split}-{row}" for row in range(count)], labels, modalities)
     if not splits:
         raise DataError(f"{path} must have the splits {', '.join(SPLITS)}, got {', '.join(keys.unknown)}.")
@@ -170,7 +174,8 @@ def _ict_count(arrays: Arrays, prefix: str) -> int:
 
 
 def _labels(arrays: Arrays, rows: NDArray[np.int64]) -> NDArray[Any] | None:
-    return arrays["label"][rows] if "label" in arrays else None
+    labels = find_labels(arrays, "label")
+    return None if labels is None else labels[rows]
 
 
 def _texts(arrays: Arrays, rows: NDArray[np.int64]) -> list[str]:

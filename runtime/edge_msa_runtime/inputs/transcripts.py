@@ -1,8 +1,9 @@
-"""Parse transcripts: a table of texts in UTF-8, with or without scores.
+"""Parse transcripts: a table of texts in UTF-8, with or without labels.
 
-Columns: the text (`text`, `raw_text`, `transcript` or `sentence`), and optionally the score (`label`, `score`,
-`sentiment` or `annotation`), the split (`mode` or `split`), and ids (`video_id` and `clip_id`, or `id`). Without a
-split column, all samples are training samples. `start` (in seconds) or else `clip_id` is the order inside a video.
+Columns: the text (`text`, `raw_text`, `transcript`, `sentence` or `utterance`), and optionally the label (`label`,
+`score`, `sentiment`, `annotation`, `emotion` or `class`), the split (`mode` or `split`), and ids (`video_id` and
+`clip_id`, or `id`; in tables of MELD `dialogue_id` and `utterance_id`). Without a split column, all samples are
+training samples. `start` (in seconds) or else `clip_id` is the order inside a video.
 
 `edge_msa_runtime.inputs.tables` describes the delimiters.
 """
@@ -10,7 +11,7 @@ split column, all samples are training samples. `start` (in seconds) or else `cl
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from edge_msa_runtime.errors import DataError
 from edge_msa_runtime.inputs.split_names import SPLITS, find_split, find_splits, ignored_split_note
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from edge_msa_runtime.inputs.split_names import SplitName
     from edge_msa_runtime.inputs.tables import Row
 
-TEXT = ("text", "raw_text", "transcript", "sentence")
+TEXT = ("text", "raw_text", "transcript", "sentence", "utterance")
 SCORE = ("label", "score", "sentiment", "annotation")
+LABELS = (*SCORE, "emotion", "class")
 SPLIT = ("mode", "split")
-VIDEO = ("video_id", "video")
-CLIP = ("clip_id", "clip")
+VIDEO = ("video_id", "video", "dialogue_id")
+CLIP = ("clip_id", "clip", "utterance_id")
 ID = ("id",)
 START = ("start", "start_time")
 
@@ -40,16 +42,16 @@ class Transcripts:
         groups: the video of each sample.
         clips: what tells the position in the video: the cells of the start or clip column; empty without one.
         texts: the transcripts, without spaces around them; empty where the cell is empty.
-        scores: the cells of the score column; None if the table has no such column.
+        labels: the cells of each column of labels, in the order of `LABELS`.
         lines: the line of each sample in the file.
-        decimal_comma: whether a comma in a score is a decimal comma, because it does not separate columns.
+        decimal_comma: whether a comma in a number is a decimal comma, because it does not separate columns.
     """
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     clips: tuple[str, ...]
     texts: tuple[str, ...]
-    scores: tuple[str, ...] | None
+    labels: Mapping[str, tuple[str, ...]]
     lines: tuple[int, ...]
     decimal_comma: bool
 
@@ -90,7 +92,7 @@ def parse_transcripts(path: Path) -> tuple[dict[SplitName, Transcripts], list[st
 def _split(
     name: SplitName, members: Sequence[tuple[int, Row]], columns: Sequence[str], *, decimal_comma: bool
 ) -> Transcripts:
-    text, score = find_column(columns, TEXT) or "", find_column(columns, SCORE)
+    text = find_column(columns, TEXT) or ""
     video, clip, identifier = find_column(columns, VIDEO), find_column(columns, CLIP), find_column(columns, ID)
     order = find_column(columns, START) or clip
     numbered = [f"{name}-{index}" for index, _ in members]
@@ -105,7 +107,7 @@ def _split(
         tuple(row[video] or number for (_, row), number in zip(members, numbered)) if video else tuple(numbered),
         tuple(row[order].strip() for _, row in members) if order else (),
         tuple(row[text].strip() for _, row in members),
-        tuple(row[score].strip() for _, row in members) if score else None,
+        {column: tuple(row[column].strip() for _, row in members) for column in LABELS if column in columns},
         tuple(int(row[LINE]) for _, row in members),
         decimal_comma,
     )

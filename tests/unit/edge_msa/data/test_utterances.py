@@ -58,7 +58,7 @@ def test_emotions_have_one_label_each() -> None:
         (Utterance("x", audio=[[1.0, np.nan]]), "audio of 'x' must be finite, got nan at frame 0, feature 1"),
         (Utterance("x", label=9, audio=frames(2)), "9"),
         (Utterance("x", label=[1, 2], audio=frames(2)), r"label of 'x' must be one number, got \[1, 2\]"),
-        (Utterance("x", label="good", audio=frames(2)), "label of 'x' must be one number, got 'good'"),  # type: ignore[arg-type]
+        (Utterance("x", label="good", audio=frames(2)), "label of 'x' must be one number, got 'good'"),
         ({"audio": frames(2)}, "must have items of type Utterance, got dict"),
     ],
 )

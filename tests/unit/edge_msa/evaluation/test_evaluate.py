@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,11 +22,14 @@ from edge_msa.evaluation.evaluate import (
 from edge_msa_runtime.modalities import Subset
 
 SOURCE = Source("student", "run")
+CLASSES = Task("classes", ("negative", "neutral", "positive"))
 
 
 def split_of(seed: int, modalities: tuple[str, ...], *, samples: int = 40, task: Task = MOSI) -> Split:
     generator = np.random.default_rng(seed)
-    labels = generator.uniform(-3, 3, samples) if task.is_score else generator.random((samples, 4)) < 0.4
+    labels: Any = generator.uniform(-3, 3, samples) if task.is_score else generator.random((samples, 4)) < 0.4
+    if task.kind == "classes":
+        labels = generator.integers(0, task.outputs, samples)
     frames = {
         name: Frames(np.ones((samples, 3), bool), generator.normal(0, 1, (samples, 3, 2)).astype(np.float32))
         for name in modalities
@@ -54,6 +58,34 @@ def test_all_subsets_are_evaluated_and_averaged() -> None:
     assert set(result.baselines) == {"median", "best_constant"}
     low, high = result.intervals["l"]["mae"]
     assert low < result.by_subset["l"]["mae"] < high
+
+
+def predict_classes(split: Split, subset: Subset) -> FloatArray:
+    """Return logits of which every modality corrects more."""
+    logits: FloatArray = np.eye(3, dtype=np.float32)[split.labels.astype(int)] * np.float32(len(subset.modalities))
+    return np.asarray(logits + 1.5 * np.eye(3, dtype=np.float32)[np.arange(len(split)) % 3], np.float32)
+
+
+def test_classes_have_a_confusion_matrix_and_intervals(tmp_path: Path) -> None:
+    data = dataset_of(task=CLASSES)
+    result, predictions = evaluate(predict_classes, data, "test", SOURCE, resamples=20)
+    assert result.task == "classes:negative,neutral,positive"
+    assert set(result.baselines) == {"class_prior", "best_constant"}
+    assert set(result.intervals["l"]) == {"accuracy", "weighted_f1", "macro_f1"}
+    assert result.by_subset["l"]["weighted_f1"] < result.by_subset["lav"]["weighted_f1"] == 1.0
+    counts = result.confusion["l"]
+    assert sum(sum(row.values()) for row in counts.values()) == result.samples
+    right = sum(counts[label][label] for label in counts)
+    assert right / result.samples == pytest.approx(result.by_subset["l"]["accuracy"])
+    table = format_evaluation(result)
+    assert "baseline: class prior" in table
+    assert "-> neutral" in table
+    assert "precision_negative" not in table
+    assert Evaluation.from_json(json.loads(json.dumps(result.to_json()))) == result
+    path = write_predictions(tmp_path / "p.csv", CLASSES, data.split("test"), predictions)
+    header, first, *_ = path.read_text().splitlines()
+    assert header == "id,label,subset,score.negative,score.neutral,score.positive"
+    assert first.split(",")[1] in CLASSES.labels
 
 
 def test_subsets_with_an_absent_modality_are_skipped() -> None:

@@ -10,12 +10,15 @@ from edge_msa.config.training import ScoreLoss
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.training.losses import (
     adversarial_loss,
+    class_weights,
     euclidean_distance,
     jensen_shannon_information,
     prediction_divergence,
     relative_distance,
     reverse_gradient,
     task_loss,
+    teacher_losses,
+    teacher_outputs,
 )
 
 CLASSES = Task("classes", ("negative", "neutral", "positive"))
@@ -50,6 +53,27 @@ def test_divergence_of_classes_is_the_kl_of_their_distributions() -> None:
     teacher, student = torch.log(torch.tensor([[0.5, 0.3, 0.2]])), torch.log(torch.tensor([[0.2, 0.2, 0.6]]))
     expected = 0.5 * math.log(0.5 / 0.2) + 0.3 * math.log(0.3 / 0.2) + 0.2 * math.log(0.2 / 0.6)
     assert prediction_divergence(student + 7, teacher, CLASSES).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_balanced_weights_make_classes_equally_important() -> None:
+    labels = torch.tensor([[0.0]] * 6 + [[1.0]] * 2 + [[math.nan]])
+    weights = class_weights(labels, CLASSES, "balanced")
+    assert weights is not None
+    assert (weights[0] * 6).item() == pytest.approx((weights[1] * 2).item())
+    assert weights[labels[:8, 0].long()].mean().item() == pytest.approx(1.0)
+    assert class_weights(labels, CLASSES, "equal") is None
+    assert class_weights(labels, MOSI, "balanced") is None
+
+
+def test_teachers_of_classes_are_imitated_at_a_temperature() -> None:
+    logits = torch.tensor([[4.0, 0.0, -2.0]])
+    targets = teacher_outputs(logits, CLASSES, 2.0)
+    torch.testing.assert_close(targets, torch.softmax(logits / 2, dim=1))
+    student = torch.zeros(1, 3, requires_grad=True)
+    teacher_losses(student, targets, CLASSES, temperature=2.0).sum().backward()  # type: ignore[no-untyped-call]
+    assert student.grad is not None
+    torch.testing.assert_close(student.grad, 2 * (torch.softmax(student.detach() / 2, dim=1) - targets))
+    assert teacher_losses(logits, targets, CLASSES, temperature=2.0) < teacher_losses(-logits, targets, CLASSES)
 
 
 def test_divergence_of_scores_is_half_the_squared_difference() -> None:

@@ -264,7 +264,7 @@ def test_texts_without_scores_need_teachers(teacher: Run, transcripts: Path, tmp
     distill_text(
         [teacher.path], transcripts=[str(unscored), str(transcripts)], output_dir=tmp_path / "run", recipe=QUICK
     )
-    with pytest.raises(DataError, match="has no scores"):
+    with pytest.raises(DataError, match="has no labels"):
         train_text([str(unscored), str(transcripts)], output_dir=tmp_path / "other", encoder="wordpieces", recipe=QUICK)
 
 

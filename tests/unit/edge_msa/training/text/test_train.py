@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edge_msa.config.students import TextRecipe, TextStage
-from edge_msa.data.tasks import MOSI
+from edge_msa.data.tasks import MOSI, Task
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.student import Student
@@ -50,6 +50,25 @@ def test_unlabeled_texts_use_only_the_teachers(tmp_path: Path) -> None:
     unlabeled = Corpus(TEXTS, np.full(6, np.nan, np.float32), LABELS)
     predictions = predict_texts(*trained({"transfer": unlabeled}, tmp_path), ["good", "bad"])
     assert predictions[0, 0] > 1 > -1 > predictions[1, 0]
+
+
+def test_text_model_learns_classes_from_labels_and_from_teachers(tmp_path: Path) -> None:
+    task = Task("classes", ("negative", "positive"))
+    labels = (LABELS > 0).astype(np.float32)
+    unlabeled = np.full(6, np.nan, np.float32)
+    probabilities = np.stack([1 - labels, labels], axis=1) * np.float32(0.8) + np.float32(0.1)
+    for name, corpus in (("labels", Corpus(TEXTS, labels)), ("teachers", Corpus(TEXTS, unlabeled, probabilities))):
+        text_input = make_table_input(QUICK.dim)
+        valid = split_of(TEXTS, labels)
+        recipe = QUICK.updated({"class_weights": "balanced"}, where="text")
+        corpora = {"final" if name == "labels" else "transfer": corpus}
+        work, context = tmp_path / name, Hardware("cpu").start()
+        result = fit_text_model(text_input, corpora, valid, task, recipe, seed=0, context=context, work_dir=work)
+        student = Student(result.config)
+        student.load_state_dict({key: torch.from_numpy(value) for key, value in result.weights.items()})
+        model = TextModel(result.text_input.text_encoder, student)
+        predictions = predict_texts(model, result.text_input, ["good", "bad"])
+        assert predictions.argmax(axis=1).tolist() == [1, 0]
 
 
 def test_resumed_training_gives_identical_weights(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Choose the column of a table that has the labels of a task.
+
+A table can have several: MELD states the emotion and the sentiment of an utterance as text, MMSA's corpora a score and
+its annotation as text. Scores are in the first column of `edge_msa_runtime.inputs.transcripts.SCORE`. Classes are in
+the column whose cells are the names that the task states; without names, in the only column of text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edge_msa.data.classes import has_text_labels
+from edge_msa.data.options import LoadOptions
+from edge_msa.data.tasks import NAMES_HINT, Task
+from edge_msa.errors import UsageError
+from edge_msa_runtime.inputs.frames import RawSplit
+from edge_msa_runtime.inputs.transcripts import SCORE
+
+_SHOWN = 20
+
+
+def choose_label_column(columns: Mapping[str, Sequence[str]], options: LoadOptions, source: object) -> str | None:
+    """Return the column with the labels, or None if no column has labels.
+
+    Args:
+        columns: The cells of each column of labels, of all splits.
+        options: What the caller wants.
+        source: Name of the file, for messages.
+
+    Raises:
+        UsageError: Several columns may have the classes.
+    """
+    score = next((name for name in SCORE if name in columns), None)
+    texts = {name: sorted({cell for cell in cells if cell}) for name, cells in columns.items() if is_text_column(cells)}
+    if options.task is not None and options.task.kind != "classes":
+        return score
+    if options.task is not None and options.task.labels:
+        return _find_named(columns, texts, options.task, source)
+    if options.task is None and (score is not None and score not in texts and any(columns[score])):
+        return score
+    if len(texts) < 2:
+        return next(iter(texts), score)
+    choices = "; ".join(
+        f"--task {Task('classes', tuple(names)).option} for {column}"
+        for column, names in texts.items()
+        if 1 < len(names) <= _SHOWN
+    )
+    raise UsageError(
+        f"{source} has labels in {len(texts)} columns, {', '.join(texts)}. Pass the names of one: "
+        f"{choices or '--task ' + NAMES_HINT}."
+    )
+
+
+def _find_named(
+    columns: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]], task: Task, source: object
+) -> str | None:
+    """Return the column whose cells are names of classes, or else the only one that can have them."""
+    fitting = [name for name, cells in columns.items() if any(cells) and set(cells) - {""} <= set(task.labels)]
+    candidates = fitting or list(texts) or [name for name, cells in columns.items() if any(cells)]
+    if len(candidates) > 1:
+        what = "are all" if fitting else "are not all"
+        raise UsageError(
+            f"{source} has labels in the columns {', '.join(candidates)}, which {what} of the classes "
+            f"{', '.join(task.labels)}. {'Remove or rename all but one.' if fitting else 'Correct --task.'}"
+        )
+    return candidates[0] if candidates else None
+
+
+def is_text_column(cells: Sequence[str]) -> bool:
+    """Return whether at least one cell has text, and none a number."""
+    return has_text_labels([RawSplit((), np.array(cells, object), {})])
