@@ -300,13 +300,20 @@ def _describe_intervals(manifest: Manifest) -> str:
 
 
 def _describe_context(manifest: Manifest) -> str:
-    """Return what the conversation memory does, with a space before; empty if the bundle has none."""
-    if manifest.context is None:
+    """Return what earlier utterances do, with a space before; empty if they do nothing."""
+    read = 0 if manifest.language is None else manifest.language.context
+    if manifest.context is None and not read:
         return ""
-    return (
-        " In a stream, earlier utterances of the conversation adjust a score: call `stream.end_utterance()` after each "
+    text = (
+        " In a stream, earlier utterances of the conversation affect a score: call `stream.end_utterance()` after each "
         "utterance, and `stream.reset()` when another conversation begins."
     )
+    if read:
+        text += (
+            f" The text encoder reads up to {read} of them. Pass their texts to `session.predict` as `context=[...]`, "
+            "the newest last."
+        )
+    return text
 
 
 def _format_sources(manifest: Manifest) -> str:

@@ -101,7 +101,7 @@ def add_window_options(parser: Parser) -> None:
         STREAM,
         "--no-context",
         action="store_true",
-        help="Predict without the conversation memory of earlier utterances.",
+        help="Predict each utterance without the earlier ones.",
     )
 
 

@@ -52,6 +52,14 @@ def test_readme_installs_the_text_extra_for_a_text_model(laptop_manifest: Manife
     assert "np.save('audio.npy', np.zeros((17, 5)))" in readme
 
 
+def test_readme_explains_the_context_of_a_text_encoder(laptop_manifest: Manifest) -> None:
+    language = dataclasses.replace(LANGUAGE, context=2)
+    readme = format_readme(dataclasses.replace(laptop_manifest, language=language, context=None), WHEEL)
+    text = " ".join(readme.split())
+    assert "The text encoder reads up to 2 of them. Pass their texts to `session.predict` as `context=[...]`" in text
+    assert "call `stream.end_utterance()` after each utterance" in text
+
+
 def test_readme_of_a_text_only_bundle_has_a_program_without_arrays(laptop_manifest: Manifest) -> None:
     only = {"language": laptop_manifest.modalities["language"]}
     code = read_code(format_readme(dataclasses.replace(laptop_manifest, modalities=only, language=LANGUAGE), WHEEL))
