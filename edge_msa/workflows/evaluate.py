@@ -185,7 +185,7 @@ def open_predictor(path: Path, dataset: Dataset, *, backend: str, precision: str
         reads_earlier = 0 if run.spec.text_input is None else run.spec.text_input.context
         yield Predictor(run_predictor(run), Source(name, "run"), selected, reads_earlier=reads_earlier)
         return
-    if _is_bundle(path):
+    if is_bundle_or_cascade(path):
         with load(path, backend=backend, precision=precision) as session:
             print_notes(session.bundle.notes)
             source = replace(session_source(session, session.backend), name=name)
@@ -219,7 +219,8 @@ def _find_context(predictor: Predictor, split_name: SplitName) -> tuple[ContextF
     return (fit if fit.note is None else None), (() if fit.note is None else (fit.note,))
 
 
-def _is_bundle(path: Path) -> bool:
+def is_bundle_or_cascade(path: Path) -> bool:
+    """Return whether a path is the folder of a bundle or of a cascade, which may be damaged."""
     return (path / MANIFEST_NAME).is_file() or is_cascade(path)
 
 
@@ -259,7 +260,7 @@ def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, 
         return _open_data_of_bundle(path, task)
     source = data
     stated = None
-    if _is_bundle(path):
+    if is_bundle_or_cascade(path):
         bundle = open_cascade(path).members[0] if is_cascade(path) else open_bundle(path)
         stated = task_from_spec(bundle.manifest.task)
     if task is None and stated is not None and stated.kind == "classes":

@@ -20,10 +20,10 @@ from edge_msa.evaluation.subsets import Predict
 from edge_msa.result_tables import Row, Table
 from edge_msa.training.run_data import encode_texts_for_run
 from edge_msa.workflows.api import OnProgress, api
-from edge_msa.workflows.evaluate import neither_run_nor_bundle, open_predictor
+from edge_msa.workflows.evaluate import is_bundle_or_cascade, neither_run_nor_bundle, open_predictor
 from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime import load
-from edge_msa_runtime.bundle.manifest import MANIFEST_NAME, TaskSpec
+from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.inputs.samples import Sample
 from edge_msa_runtime.interpretation import make_interpreter
 from edge_msa_runtime.modalities import MODALITIES, Subset
@@ -148,7 +148,7 @@ def predict(
         check_suffix(output_path)
     if (path / INFO_NAME).is_file():
         task, predicted = _predict_with_run(path, source, split, backend, precision)
-    elif (path / MANIFEST_NAME).is_file():
+    elif is_bundle_or_cascade(path):
         task, predicted = _predict_with_bundle(path, source, split, backend, precision)
     else:
         raise neither_run_nor_bundle(path)

@@ -97,6 +97,11 @@ class Session:
         return (self,)
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether predictions have intervals, if the calibration data support the coverage."""
+        return self.manifest.intervals is not None
+
+    @property
     def graphs(self) -> Graphs:
         """The graphs that predict."""
         return self._graphs

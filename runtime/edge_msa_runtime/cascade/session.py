@@ -82,6 +82,11 @@ class CascadeSession(Session):
         return self._members
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether predictions have intervals, if the validation data support the coverage."""
+        return bool(self.folder.manifest.coverages)
+
+    @property
     def fallbacks(self) -> tuple[str, ...]:
         """Those of all members, each with the name of its member."""
         return tuple(f"{name}: {item}" for name, member in zip(self._names, self._members) for item in member.fallbacks)

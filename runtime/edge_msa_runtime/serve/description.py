@@ -18,7 +18,7 @@ def describe_service(service: Service) -> dict[str, Any]:
         "backend": session.backend,
         "precision": session.precision,
         "coverage": session.coverage,
-        "has_intervals": manifest.intervals is not None,
+        "has_intervals": session.has_intervals,
         "has_prediction_sets": manifest.class_calibration is not None and manifest.class_calibration.sets is not None,
         "task": {"kind": task.kind, "labels": list(task.labels), "low": task.low, "high": task.high},
         "modalities": {

@@ -118,3 +118,9 @@ def test_data_without_validation_labels_is_refused(bundles: tuple[Path, Path], t
     path.write_text("text,label,mode,video_id,clip_id\ni love it,1.0,test,a,1\n", "utf-8")
     with pytest.raises(em.DataError, match="no labeled validation split"):
         em.cascade(bundles, data=path, output_dir=tmp_path / "cascade", task="mosi")
+
+
+def test_predictions_of_a_cascade_name_the_member(made: em.FittedCascade, data: Path, tmp_path: Path) -> None:
+    em.predict(made, data=data, output=tmp_path / "predictions.csv")
+    with (tmp_path / "predictions.csv").open(encoding="utf-8") as file:
+        assert {row["member"] for row in csv.DictReader(file)} <= {"table", "encoder"}

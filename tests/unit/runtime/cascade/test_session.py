@@ -77,6 +77,13 @@ def test_an_interval_with_both_signs_abstains(make_cascade: MakeCascade) -> None
         emr.load(make_cascade(coverages=()), abstain=True)
 
 
+def test_a_cascade_knows_whether_it_has_intervals(session: emr.Session, make_cascade: MakeCascade) -> None:
+    assert session.has_intervals
+    with emr.load(make_cascade(coverages=())) as other:
+        assert not other.has_intervals
+        assert other.predict(text=UNSURE).interval is None
+
+
 def test_language_frames_are_refused_because_members_differ(session: emr.Session, frames: Callable[..., Any]) -> None:
     with pytest.raises(emr.UsageError, match="takes text, not language frames"):
         session.predict(language=frames("language", 4))
