@@ -255,7 +255,7 @@ def _fit_routes(
             session.prepare(subset)
         scores = collect_member_scores(sessions, part, subset, typical)
         with activity(f"Measuring the time of each member from {subset.value}", is_timed=True):
-            costs = measure_costs(sessions, part, subset)
+            costs = measure_costs(sessions, part, subset, scores.sizes)
         routes[subset.value] = fit_route(dataset.task, scores, costs, mean_cost)
     return routes, typical
 

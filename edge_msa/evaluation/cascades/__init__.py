@@ -2,6 +2,7 @@
 
 from edge_msa.evaluation.cascades.fit import FittedRoute, Policy, fit_route
 from edge_msa.evaluation.cascades.member_scores import (
+    Costs,
     MemberScores,
     collect_member_scores,
     measure_costs,
@@ -9,6 +10,7 @@ from edge_msa.evaluation.cascades.member_scores import (
 )
 
 __all__ = [
+    "Costs",
     "FittedRoute",
     "MemberScores",
     "Policy",

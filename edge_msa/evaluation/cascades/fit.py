@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
-from edge_msa.evaluation.cascades.member_scores import MemberScores, Numbers
+from edge_msa.evaluation.cascades.member_scores import Costs, MemberScores, Numbers
 from edge_msa.evaluation.intervals.conformal import half_widths
 from edge_msa_runtime.cascade.manifest import FEATURES, Estimate, Route, Stage
+from edge_msa_runtime.cascade.routing import relative_time
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 TARGETS = ("change", "error")
@@ -79,13 +80,13 @@ class FittedRoute:
     """Loss of each member alone."""
 
 
-def fit_route(task: Task, scores: MemberScores, costs: Sequence[float], mean_cost: float) -> FittedRoute:
+def fit_route(task: Task, scores: MemberScores, costs: Costs, mean_cost: float) -> FittedRoute:
     """Fit a route.
 
     Args:
         task: The task.
         scores: Predictions of a labeled split.
-        costs: Mean time of each member, as a share of the last one's.
+        costs: The times of the members.
         mean_cost: Largest mean time of the cascade, as a share of the last member's.
 
     Raises:
@@ -97,35 +98,41 @@ def fit_route(task: Task, scores: MemberScores, costs: Sequence[float], mean_cos
             f"A cascade needs at least {_MIN_SAMPLES} labeled validation samples of 2 videos, got {count} of "
             f"{len(set(scores.groups))}. Pass more data."
         )
-    if costs[0] > mean_cost:
+    if costs.means[0] > mean_cost:
         raise DataError(
-            f"The mean cost must be at least {costs[0]:.2f}, which the first member costs of the time of the last, got "
-            f"{mean_cost:g}. Pass a larger --mean-cost, or a faster first bundle."
+            f"The mean cost must be at least {costs.means[0]:.2f}, the time of the first bundle as a share of "
+            f"the last one's, got {mean_cost:g}. Pass a larger --mean-cost, or a faster first bundle."
         )
     labels = _label_values(task, scores)
     shares = _choose_shares(task, scores, labels)
     answers, features = _all_answers(scores, shares)
     losses = np.stack([_losses(task, answer, scores) for answer in answers])
     folds = _folds(scores.groups)
+    times = costs.per_sample(scores.sizes)
+    relative = times / np.array(costs.means)[:, None]
     fitted = {}
     for target in TARGETS:
         aims = _aims(target, answers, labels)
         spreads = np.stack([_left_out(part, aim, folds) for part, aim in zip(features, aims, strict=True)])
-        policies = _policies(spreads, losses, costs)
-        fitted[target] = (aims, spreads, policies, _area(policies, costs))
+        policies = _policies(_priorities(spreads, relative), losses, times)
+        fitted[target] = (aims, spreads, policies, _area(policies, costs.means))
     target = min(TARGETS, key=lambda name: fitted[name][3])
     aims, spreads, policies, _ = fitted[target]
     policy = _best(policies, mean_cost)
     final = [_fit(part, aim) for part, aim in zip(features, aims, strict=True)]
-    stages = _stages(task, answers, labels, scores.groups, shares, features, spreads, final, policy)
-    route = Route(stages, tuple(round(cost, _DECIMALS) for cost in costs), round(policy.cost, _DECIMALS))
-    others = _alternatives(losses, costs, features[0][:, 0])
+    scales = [_mean_relative(growth, scores.sizes) for growth in costs.growth]
+    stages = _stages(task, answers, labels, scores.groups, shares, features, spreads, final, policy, relative, scales)
+    route = Route(stages, costs.means, costs.growth, round(policy.cost, _DECIMALS))
+    others = _alternatives(losses, times, features[0][:, 0])
     return FittedRoute(
         route=route,
         target=target,
         policy=policy,
-        curve=tuple((budget, _best(policies, budget)) for budget in BUDGETS if budget >= costs[0]),
-        areas={**{name: item[3] for name, item in fitted.items()}, **{n: _area(p, costs) for n, p in others.items()}},
+        curve=tuple((budget, _best(policies, budget)) for budget in BUDGETS if budget >= costs.means[0]),
+        areas={
+            **{name: item[3] for name, item in fitted.items()},
+            **{n: _area(p, costs.means) for n, p in others.items()},
+        },
         alternatives={name: _best(items, policy.cost).loss for name, items in others.items()},
         losses=tuple(float(_losses(task, value, scores).mean()) for value in scores.values),
     )
@@ -217,12 +224,28 @@ def _left_out(features: Numbers, aim: Numbers, folds: NDArray[np.int64]) -> Numb
     return spread
 
 
-def _policies(spreads: Numbers, losses: Numbers, costs: Sequence[float]) -> list[Policy]:
-    """Return all combinations of thresholds."""
+def _priorities(spreads: Numbers, relative: Numbers) -> Numbers:
+    """Return the spread of each answer in units of the relative time of the next member, (K, N); the last as it is."""
+    return np.concatenate([spreads[:-1] / relative[1:], spreads[-1:]])
+
+
+def _mean_relative(growth: float, sizes: Numbers) -> float:
+    """Return the mean over samples of the time as a multiple of that for the typical size."""
+    return float(np.mean([relative_time(growth, size) for size in sizes]))
+
+
+def _policies(priorities: Numbers, losses: Numbers, times: Numbers) -> list[Policy]:
+    """Return all combinations of thresholds.
+
+    Args:
+        priorities: What is compared with a threshold, (K, N).
+        losses: (K, N).
+        times: Time of each member, (K, N).
+    """
     members = len(losses)
     levels = _LEVELS if members == 2 else _MANY_MEMBERS_LEVELS
-    kept = [[spread <= _threshold(spread, level) for level in levels] for spread in spreads[:-1]]
-    total = np.cumsum(costs)
+    kept = [[part <= _threshold(part, level) for level in levels] for part in priorities[:-1]]
+    total = np.cumsum(times, axis=0)
     policies = []
     for choice in itertools.product(range(len(levels)), repeat=members - 1):
         asked = np.full(losses.shape[1], members - 1)
@@ -231,7 +254,7 @@ def _policies(spreads: Numbers, losses: Numbers, costs: Sequence[float]) -> list
         policies.append(
             Policy(
                 levels=tuple(float(levels[index]) for index in choice),
-                cost=float(total[asked].mean()),
+                cost=float(np.take_along_axis(total, asked[None], axis=0).mean()),
                 loss=float(np.take_along_axis(losses, asked[None], axis=0).mean()),
                 asked=tuple(float((asked == member).mean()) for member in range(members)),
             )
@@ -258,17 +281,23 @@ def _area(policies: Sequence[Policy], costs: Sequence[float]) -> float:
     return float(np.mean([_best(policies, budget).loss for budget in budgets]))
 
 
-def _alternatives(losses: Numbers, costs: Sequence[float], strength: Numbers) -> dict[str, list[Policy]]:
+def _alternatives(losses: Numbers, times: Numbers, strength: Numbers) -> dict[str, list[Policy]]:
     """Return the policies of other ways to ask the last member after the first one."""
-    ends, pair = losses[[0, -1]], (costs[0], costs[-1])
+    ends, pair = losses[[0, -1]], times[[0, -1]]
     orders = {
         "strength": strength.max() - strength + 1.0,
         "oracle": ends[0] - ends[1] - (ends[0] - ends[1]).min() + 1.0,
     }
     named = {name: _policies(np.stack([order, order]), ends, pair) for name, order in orders.items()}
     first, last = ends.mean(axis=1)
+    cheap, dear = pair.mean(axis=1)
     named["random"] = [
-        Policy((float(level),), pair[0] + (1 - level), float(level * first + (1 - level) * last), (level, 1 - level))
+        Policy(
+            levels=(float(level),),
+            cost=float(cheap + (1 - level) * dear),
+            loss=float(level * first + (1 - level) * last),
+            asked=(float(level), float(1 - level)),
+        )
         for level in _LEVELS
     ]
     return named
@@ -284,6 +313,8 @@ def _stages(
     spreads: Numbers,
     final: Sequence[Estimate],
     policy: Policy,
+    relative: Numbers,
+    scales: Sequence[float],
 ) -> tuple[Stage, ...]:
     """Return the stages of a route.
 
@@ -292,9 +323,10 @@ def _stages(
     """
     members = len(answers)
     asked = np.full(len(labels), members - 1)
-    thresholds = [_threshold(spread, level) for spread, level in zip(spreads[:-1], policy.levels, strict=True)]
+    priorities = _priorities(spreads, relative)
     for member in reversed(range(members - 1)):
-        asked = np.where(spreads[member] <= thresholds[member], member, asked)
+        threshold = _threshold(priorities[member], policy.levels[member])
+        asked = np.where(priorities[member] <= threshold, member, asked)
     widths: list[tuple[float | None, ...]] = [() for _ in answers]
     if task.is_score:
         ratios = np.stack(
@@ -315,9 +347,12 @@ def _stages(
         ]
     stages = []
     for member in range(members):
-        threshold = None
+        threshold: float | None = None
         if member < members - 1 and policy.levels[member] < 1:
             # Quantiles of the final estimate, so that the mean cost is the same.
-            threshold = round(_threshold(_apply(final[member], features[member]), policy.levels[member]), _DECIMALS)
+            priority = _apply(final[member], features[member]) / relative[member + 1]
+            # Priorities are relative to the mean time, thresholds to that of the typical size.
+            scale = scales[member + 1]
+            threshold = round(_threshold(priority, policy.levels[member]) / scale, _DECIMALS)
         stages.append(Stage(shares[member], final[member], threshold, widths[member]))
     return tuple(stages)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_msa.console import report_progress
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.evaluation.predictors import session_inputs, session_intervals
-from edge_msa_runtime.cascade.routing import measure_evidence, prediction_values
+from edge_msa_runtime.cascade.routing import Extent, measure_extent, prediction_values, relative_time
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 
@@ -20,6 +20,8 @@ Numbers = NDArray[np.float64]
 
 _TIMED_SAMPLES = 200
 _ROUNDS = 3
+_MIN_RANGE = 0.1  # of sizes, for their effect on times to be measured
+_DECIMALS = 5
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,9 @@ class MemberScores:
     labels: FloatArray
     """(N,), or (N, V) for emotions."""
     evidence: Numbers
-    """(N,): see `edge_msa_runtime.cascade.routing`."""
+    """(N,): see `edge_msa_runtime.cascade.routing.Extent`."""
+    sizes: Numbers
+    """(N,): likewise."""
     groups: tuple[str, ...]
     """Video of each sample, (N,)."""
 
@@ -65,13 +69,38 @@ def collect_member_scores(
         inputs = session_inputs(sessions[0], split, row, subset)
         for item, session in zip(values, sessions, strict=True):
             item.append(prediction_values(session.predict(**inputs)))
-    return MemberScores(np.array(values), split.labels, _evidence(sessions[0], split, subset, typical), split.groups)
+    extents = _extents(sessions[0], split, subset, typical)
+    evidence, sizes = np.array([item.evidence for item in extents]), np.array([item.size for item in extents])
+    return MemberScores(np.array(values), split.labels, evidence, sizes, split.groups)
 
 
-def measure_costs(sessions: Sequence[Session], split: Split, subset: Subset) -> tuple[float, ...]:
-    """Return the mean time of a prediction of each member, as a share of the last one's.
+@dataclass(frozen=True)
+class Costs:
+    """The times of K members."""
 
-    The members predict each sample one after the other, as in a cascade. Of three times of a sample, the median counts.
+    means: tuple[float, ...]
+    """Mean time of a prediction, as a share of the last member's."""
+    growth: tuple[float, ...]
+    """How the time grows with the size of the input, see `edge_msa_runtime.cascade.manifest.Route`."""
+
+    def per_sample(self, sizes: Numbers) -> Numbers:
+        """Return the time of each member for samples of some sizes, (K, N), with the means of `means`."""
+        times = np.array([[relative_time(growth, size) for size in sizes] for growth in self.growth])
+        costs: Numbers = times / times.mean(axis=1, keepdims=True) * np.array(self.means)[:, None]
+        return costs
+
+
+def measure_costs(sessions: Sequence[Session], split: Split, subset: Subset, sizes: Numbers) -> Costs:
+    """Measure the time of a prediction of each member, as a share of the last one's mean.
+
+    The members predict each sample one after the other, as in a cascade. Of three times of a sample, the smallest
+    counts: other programs prolonged the others.
+
+    Args:
+        sessions: The members.
+        split: The samples.
+        subset: The modalities to predict from.
+        sizes: Size of each sample, (N,).
     """
     rows = np.linspace(0, len(split) - 1, min(len(split), _TIMED_SAMPLES)).astype(int)
     samples = [session_inputs(sessions[0], split, int(row), subset) for row in rows]
@@ -82,21 +111,29 @@ def measure_costs(sessions: Sequence[Session], split: Split, subset: Subset) -> 
                 started = time.perf_counter()
                 session.predict(**inputs)
                 seconds[number, row, member] = time.perf_counter() - started
-    means = np.median(seconds, axis=0).mean(axis=0)
-    return tuple(float(value) for value in means / means[-1])
+    shortest = seconds.min(axis=0)
+    means = shortest.mean(axis=0)
+    growth = tuple(_fit_growth(sizes[rows], times) for times in shortest.T)
+    return Costs(tuple(round(float(value), _DECIMALS) for value in means / means[-1]), growth)
 
 
-def _evidence(session: Session, split: Split, subset: Subset, typical: dict[str, float]) -> Numbers:
+def _fit_growth(sizes: Numbers, times: Numbers) -> float:
+    """Return how times grow with the size, relative to the time of size 1; 0 if they do not."""
+    if np.ptp(sizes) < _MIN_RANGE:
+        return 0.0
+    slope, base = np.polyfit(sizes, times, 1)
+    return round(max(0.0, float(slope / (base + slope))), _DECIMALS) if base + slope > 0 else 0.0
+
+
+def _extents(session: Session, split: Split, subset: Subset, typical: dict[str, float]) -> list[Extent]:
     stated = session_intervals(session)
     if stated is None:
-        return np.ones(len(split))
+        return [Extent()] * len(split)
     counts = stated.count_frames(split)
     present = [
         [name for name in subset.modalities if name in counts and counts[name][row]] for row in range(len(split))
     ]
-    return np.array(
-        [
-            measure_evidence(Subset.of(names), {name: int(counts[name][row]) for name in names}, typical)
-            for row, names in enumerate(present)
-        ]
-    )
+    return [
+        measure_extent(Subset.of(names), {name: int(counts[name][row]) for name in names}, typical)
+        for row, names in enumerate(present)
+    ]

@@ -99,7 +99,8 @@ class Stage:
             1 for the first member.
         spread: what the answer differs by, as far as that can be estimated: from the answer of the next member, or from
             the label. Its intervals are `spread` times a number.
-        threshold: the next member is asked if `spread` is more than this; None if it never is, as in the last stage.
+        threshold: the next member is asked if `spread` is more than this, for an input of typical size; None if it
+            never is, as in the last stage. For other sizes, the threshold grows with the time of the next member.
         half_widths: for each coverage of the cascade, half the width of an interval in units of `spread`; None if the
             data support only the whole scale. Empty if the task has no scores.
     """
@@ -143,11 +144,14 @@ class Route:
     Attributes:
         stages: one per member.
         costs: mean time of each member, as a share of the largest one's, measured with these inputs.
+        growth: how the time of each member grows with the size of the input, at least 0: the time for an input of twice
+            the typical size is 1 + growth times that for the typical size.
         mean_cost: mean time of the cascade that is expected, in the same unit.
     """
 
     stages: tuple[Stage, ...]
     costs: tuple[float, ...]
+    growth: tuple[float, ...]
     mean_cost: float
 
     @classmethod
@@ -155,8 +159,8 @@ class Route:
         """Build from JSON; a ValueError names the invalid field."""
         fields = JsonFields(value, path, [field.name for field in dataclasses.fields(cls)])
         stages = tuple(Stage.from_json(item, where, coverages) for item, where in fields.array("stages"))
-        costs = fields.numbers("costs")
-        for name, count in (("stages", len(stages)), ("costs", len(costs))):
+        costs, growth = fields.numbers("costs"), fields.numbers("growth")
+        for name, count in (("stages", len(stages)), ("costs", len(costs)), ("growth", len(growth))):
             if count != members:
                 raise ValueError(f"{fields.path(name)} must have one item per member, {members}, got {count}")
         if stages[0].share != 1:
@@ -165,7 +169,9 @@ class Route:
             raise ValueError(f"{fields.path(f'stages[{members - 1}].threshold')} must be null: no member is left")
         if min(costs) <= 0:
             raise ValueError(f"{fields.path('costs')} must be positive, got {min(costs):g}")
-        return cls(stages, costs, fields.number("mean_cost"))
+        if min(growth) < 0:
+            raise ValueError(f"{fields.path('growth')} must be at least 0, got {min(growth):g}")
+        return cls(stages, costs, growth, fields.number("mean_cost"))
 
 
 @dataclasses.dataclass(frozen=True)

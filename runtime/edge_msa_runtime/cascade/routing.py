@@ -8,12 +8,15 @@ from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction
 
 if TYPE_CHECKING:
-    from edge_msa_runtime.cascade.manifest import Stage
+    from edge_msa_runtime.cascade.manifest import Route
 
 Counts = Mapping[str, int]
 """Number of valid frames by modality."""
 Ask = Callable[[int], Tuple[Prediction, Optional[Counts]]]
 """Returns the prediction of a member, given its index, and its counts; None if the bundle does not count frames."""
+
+
+MIN_RELATIVE_TIME = 0.1
 
 
 class Answer(NamedTuple):
@@ -32,22 +35,41 @@ class Answer(NamedTuple):
     asks_next: bool
 
 
-def take_answer(
-    stages: Sequence[Stage], member: int, values: Sequence[float], before: Answer | None, evidence: float
-) -> Answer:
+class Extent(NamedTuple):
+    """How much there is to predict from.
+
+    Attributes:
+        evidence: number of valid frames as a share of the typical number, at most 1, averaged over the modalities.
+        size: the same, but not at most 1.
+    """
+
+    evidence: float = 1.0
+    size: float = 1.0
+
+
+def take_answer(route: Route, member: int, values: Sequence[float], before: Answer | None, extent: Extent) -> Answer:
     """Return the answer after a member was asked.
 
     Args:
-        stages: those of the route.
+        route: the route.
         member: index of the member.
         values: `prediction_values` of its prediction.
         before: the answer before; None for the first member.
-        evidence: see `answer_features`.
+        extent: how much there is to predict from.
     """
-    stage = stages[member]
+    stage = route.stages[member]
     answer = blend_values(values, before, stage.share)
-    spread = stage.spread(answer_features(answer, values, None if before is None else before.values, evidence))
-    return Answer(member, answer, spread, stage.threshold is not None and spread > stage.threshold)
+    before_values = None if before is None else before.values
+    spread = stage.spread(answer_features(answer, values, before_values, extent.evidence))
+    asks_next = False
+    if stage.threshold is not None:
+        asks_next = spread > stage.threshold * relative_time(route.growth[member + 1], extent.size)
+    return Answer(member, answer, spread, asks_next)
+
+
+def relative_time(growth: float, size: float) -> float:
+    """Return the time of a member for an input of some size, as a multiple of that for the typical size."""
+    return max(MIN_RELATIVE_TIME, 1.0 + growth * (size - 1.0))
 
 
 def blend_values(values: Sequence[float], before: Answer | None, share: float) -> tuple[float, ...]:
@@ -89,8 +111,8 @@ def prediction_values(prediction: Prediction) -> tuple[float, ...]:
     return tuple(prediction.probabilities.values()) if prediction.score is None else (prediction.score,)
 
 
-def measure_evidence(subset: Subset, counts: Mapping[str, int] | None, typical: Mapping[str, float]) -> float:
-    """Return the number of valid frames as a share of the typical number, at most 1, averaged over the modalities.
+def measure_extent(subset: Subset, counts: Mapping[str, int] | None, typical: Mapping[str, float]) -> Extent:
+    """Return how much there is to predict from.
 
     Args:
         subset: the modalities of the prediction.
@@ -98,7 +120,7 @@ def measure_evidence(subset: Subset, counts: Mapping[str, int] | None, typical: 
         typical: typical number of frames by modality. A modality that is not in it counts as complete.
     """
     if counts is None:
-        return 1.0
+        return Extent()
     names = subset.modalities
-    shares = [min(1.0, counts[name] / typical[name]) if name in typical else 1.0 for name in names]
-    return sum(shares) / len(shares)
+    shares = [counts[name] / typical[name] if name in typical else 1.0 for name in names]
+    return Extent(sum(min(1.0, share) for share in shares) / len(shares), sum(shares) / len(shares))

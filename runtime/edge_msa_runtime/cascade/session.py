@@ -8,7 +8,7 @@ import time
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Mapping, Sequence
 
-from edge_msa_runtime.cascade.routing import Answer, Ask, Counts, measure_evidence, prediction_values, take_answer
+from edge_msa_runtime.cascade.routing import Answer, Ask, Counts, measure_extent, prediction_values, take_answer
 from edge_msa_runtime.cascade.stream import CascadeStream
 from edge_msa_runtime.conformal import DEFAULT_COVERAGE, UNCERTAIN
 from edge_msa_runtime.errors import NothingToPredictError, UsageError
@@ -141,9 +141,8 @@ class CascadeSession(Session):
         if route is None:  # nothing is known about these modalities
             last = len(self._members) - 1
             return self._name(self._ask(ask, last) or first, last)
-        stages = route.stages
-        evidence = measure_evidence(Subset(first.subset), counts, self._typical_frames)
-        answer = take_answer(stages, 0, prediction_values(first), None, evidence)
+        extent = measure_extent(Subset(first.subset), counts, self._typical_frames)
+        answer = take_answer(route, 0, prediction_values(first), None, extent)
         asked = [first]
         while answer.asks_next:
             number = answer.member + 1
@@ -151,8 +150,8 @@ class CascadeSession(Session):
             if prediction is None:
                 break
             asked.append(prediction)
-            answer = take_answer(stages, number, prediction_values(prediction), answer, evidence)
-        return self._conclude(asked, answer, stages[answer.member])
+            answer = take_answer(route, number, prediction_values(prediction), answer, extent)
+        return self._conclude(asked, answer, route.stages[answer.member])
 
     @staticmethod
     def _ask(ask: Ask, member: int) -> Prediction | None:

@@ -53,7 +53,7 @@ def write_cascade(
         schema=CASCADE_SCHEMA,
         name="fake-cascade",
         members=tuple(MemberSpec(name, file_sha256(folder / "members" / name / "manifest.json")) for name in members),
-        routes={subset: Route(tuple(stages), costs, 0.4) for subset in subsets},
+        routes={subset: Route(tuple(stages), costs, (0.0,) * count, 0.4) for subset in subsets},
         typical_frames={"language": 5.0, "audio": 10.0},
         coverages=coverages,
         accuracy={},

@@ -7,13 +7,13 @@ import pytest
 
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import DataError
-from edge_msa.evaluation.cascades import FittedRoute, MemberScores, fit_route
-from edge_msa_runtime.cascade.routing import Answer, take_answer
+from edge_msa.evaluation.cascades import Costs, FittedRoute, MemberScores, fit_route
+from edge_msa_runtime.cascade.routing import Answer, Extent, take_answer
 
-COSTS = (0.05, 1.0)
+COSTS = Costs((0.05, 1.0), (0.0, 0.0))
 
 
-def _scores(count: int = 400, *, seed: int = 0) -> MemberScores:
+def _scores(count: int = 400, *, seed: int = 0, sizes: Any = None) -> MemberScores:
     """A small member that errs only near 0, a large one that hardly errs."""
     rng = np.random.default_rng(seed)
     labels = rng.uniform(-3, 3, count)
@@ -22,8 +22,9 @@ def _scores(count: int = 400, *, seed: int = 0) -> MemberScores:
     small = labels + noise[0] * np.where(weak, 1.5, 0.1)
     large = labels + 0.1 * noise[1]
     values = np.clip(np.stack([np.where(weak, 0.3 * small, small), large]), -3, 3)[..., None]
+    sizes = np.ones(count) if sizes is None else sizes
     groups = tuple(f"video{index % 20}" for index in range(count))
-    return MemberScores(values, labels.astype(np.float32), np.ones(count), groups)
+    return MemberScores(values, labels.astype(np.float32), np.ones(count), sizes, groups)
 
 
 def _play(fitted: FittedRoute, scores: MemberScores) -> tuple[Any, Any]:
@@ -32,7 +33,8 @@ def _play(fitted: FittedRoute, scores: MemberScores) -> tuple[Any, Any]:
     for row in range(len(scores.labels)):
         answer: Answer | None = None
         for member, values in enumerate(scores.values[:, row]):
-            answer = take_answer(fitted.route.stages, member, tuple(values), answer, float(scores.evidence[row]))
+            extent = Extent(float(scores.evidence[row]), float(scores.sizes[row]))
+            answer = take_answer(fitted.route, member, tuple(values), answer, extent)
             if not answer.asks_next:
                 break
         assert answer is not None
@@ -54,7 +56,7 @@ def test_the_device_answers_as_the_fit_expects_also_on_other_data() -> None:
     fitted = fit_route(MOSI, _scores(), COSTS, 0.5)
     other = _scores(seed=1)
     answers, asked = _play(fitted, other)
-    cost = COSTS[0] + COSTS[1] * (asked == 1).mean()
+    cost = 0.05 + (asked == 1).mean()
     assert cost == pytest.approx(fitted.policy.cost, abs=0.06)
     assert np.abs(answers - other.labels).mean() == pytest.approx(fitted.policy.loss, abs=0.05)
 
@@ -90,8 +92,10 @@ def test_a_cost_of_one_may_ask_nobody_else_but_the_best() -> None:
 def test_three_members_keep_the_mean_cost() -> None:
     pair = _scores()
     middle = pair.values[0] + 0.5 * (pair.values[1] - pair.values[0])
-    scores = MemberScores(np.stack([pair.values[0], middle, pair.values[1]]), pair.labels, pair.evidence, pair.groups)
-    fitted = fit_route(MOSI, scores, (0.05, 0.2, 1.0), 0.4)
+    scores = MemberScores(
+        np.stack([pair.values[0], middle, pair.values[1]]), pair.labels, pair.evidence, pair.sizes, pair.groups
+    )
+    fitted = fit_route(MOSI, scores, Costs((0.05, 0.2, 1.0), (0.0, 0.0, 0.0)), 0.4)
     _, asked = _play(fitted, scores)
     assert np.cumsum([0.05, 0.2, 1.0])[asked].mean() <= 0.43
     assert fitted.route.stages[-1].threshold is None
@@ -106,7 +110,7 @@ def test_tasks_with_probabilities_have_no_blends_and_no_intervals() -> None:
     groups = tuple(map(str, range(200)))
     fitted = fit_route(
         Task("classes", ("bad", "fair", "good")),
-        MemberScores(values, labels.astype(np.float32), np.ones(200), groups),
+        MemberScores(values, labels.astype(np.float32), np.ones(200), np.ones(200), groups),
         COSTS,
         0.5,
     )
@@ -119,7 +123,9 @@ def test_emotions_count_wrong_labels() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (100, 4)).astype(np.float32)
     values = np.stack([np.clip(labels + rng.normal(0, scale, labels.shape), 0, 1) for scale in (0.8, 0.1)])
-    fitted = fit_route(EMOTIONS, MemberScores(values, labels, np.ones(100), tuple(map(str, range(100)))), COSTS, 0.5)
+    fitted = fit_route(
+        EMOTIONS, MemberScores(values, labels, np.ones(100), np.ones(100), tuple(map(str, range(100)))), COSTS, 0.5
+    )
     assert fitted.losses[1] == 0
     assert fitted.losses[1] < fitted.policy.loss < fitted.losses[0]
 
@@ -130,3 +136,16 @@ def test_too_few_samples_and_a_cost_below_that_of_the_first_member_are_refused()
         fit_route(MOSI, scores, COSTS, 0.5)
     with pytest.raises(DataError, match=r"mean cost must be at least 0\.05, .* got 0\.04"):
         fit_route(MOSI, _scores(), COSTS, 0.04)
+
+
+def test_more_is_asked_for_the_same_time_where_inputs_are_short() -> None:
+    sizes = np.random.default_rng(3).uniform(0.2, 3.0, 400)
+    same = fit_route(MOSI, _scores(sizes=sizes), COSTS, 0.4)
+    grows = fit_route(MOSI, _scores(sizes=sizes), Costs((0.05, 1.0), (0.0, 1.0)), 0.4)
+    assert grows.policy.cost <= 0.4
+    assert grows.policy.asked[1] > same.policy.asked[1] + 0.05
+    scores = _scores(sizes=sizes)
+    _, asked = _play(grows, scores)
+    cost = 0.05 + (sizes / sizes.mean() * (asked == 1)).mean()
+    assert cost == pytest.approx(grows.policy.cost, abs=0.05)
+    assert sizes[asked == 1].mean() < sizes[asked == 0].mean()
