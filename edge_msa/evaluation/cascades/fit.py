@@ -24,7 +24,7 @@ from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
 from edge_msa.evaluation.cascades.member_scores import Costs, MemberScores, Numbers
 from edge_msa.evaluation.intervals.conformal import half_widths
-from edge_msa_runtime.cascade.manifest import FEATURES, Estimate, Route, Stage
+from edge_msa_runtime.cascade.manifest import FEATURES, MAX_MEMBERS, Estimate, Route, Stage
 from edge_msa_runtime.cascade.routing import relative_time
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
@@ -35,7 +35,7 @@ BUDGETS = tuple(round(0.05 * step, 2) for step in range(1, 21))
 
 _SHARES = tuple(round(0.05 * step, 2) for step in range(10, 21))  # of a member in the answer, smallest first
 _LEVELS = np.linspace(0.0, 1.0, 41)  # quantiles of the spread that can be thresholds; 0 always asks, 1 never
-_MANY_MEMBERS_LEVELS = np.linspace(0.0, 1.0, 21)
+_FEW_LEVELS = np.linspace(0.0, 1.0, 21)  # of each of three thresholds
 _RIDGE = 1.0  # penalty of standardized features, in samples
 _MINIMUM = 0.1  # of a spread, as a share of its mean
 _MAX_FOLDS = 10
@@ -243,7 +243,7 @@ def _policies(priorities: Numbers, losses: Numbers, times: Numbers) -> list[Poli
         times: Time of each member, (K, N).
     """
     members = len(losses)
-    levels = _LEVELS if members == 2 else _MANY_MEMBERS_LEVELS
+    levels = _LEVELS if members < MAX_MEMBERS else _FEW_LEVELS
     kept = [[part <= _threshold(part, level) for level in levels] for part in priorities[:-1]]
     total = np.cumsum(times, axis=0)
     policies = []
@@ -325,8 +325,8 @@ def _stages(
     asked = np.full(len(labels), members - 1)
     priorities = _priorities(spreads, relative)
     for member in reversed(range(members - 1)):
-        threshold = _threshold(priorities[member], policy.levels[member])
-        asked = np.where(priorities[member] <= threshold, member, asked)
+        is_kept = priorities[member] <= _threshold(priorities[member], policy.levels[member])
+        asked = np.where(is_kept, member, asked)
     widths: list[tuple[float | None, ...]] = [() for _ in answers]
     if task.is_score:
         ratios = np.stack(
