@@ -13,7 +13,7 @@ from edge_msa.cli.paths import INPUT
 
 def cascade(
     bundles: Annotated[
-        list[Path], typer.Argument(metavar="BUNDLE...", help="Two to four bundles, smallest first."), INPUT
+        list[Path], typer.Argument(metavar="BUNDLES", help="Two to four bundles, smallest first."), INPUT
     ],
     data: Annotated[str, typer.Option("--data", metavar="FILE", help=DATA_HELP), INPUT],
     output_dir: OutputDir,

@@ -111,8 +111,8 @@ class FittedCascade(Table):
                 f"{subset}, validation: {self.loss} over mean time (1 is that of {self.members[-1]})",
                 text_table(["at most", "time", self.loss, *self.members], rows, left=0),
                 f"alone: {alone}",
-                f"chosen: {self.loss} {fitted.policy.loss:.3f} at {fitted.policy.cost:.3f} by the {fitted.target}",
-                f"at this time: {others}",
+                f"chosen: {fitted.target} by {fitted.signal}, {self.loss} {fitted.policy.loss:.3f} at "
+                f"{fitted.policy.cost:.3f}; at this time: {others}",
                 f"mean {self.loss} of the curve: {areas}",
             ]
         return "\n".join(lines)
@@ -274,7 +274,7 @@ def _describe_origin(
         "data": {"name": dataset.name, "digest": dataset.digest},
         "validation": {"samples": len(split), "videos": len(np.unique(split.groups))},
         "mean_cost": mean_cost,
-        "spread": {subset: fitted.target for subset, fitted in routes.items()},
+        "spread": {subset: f"{fitted.target} by {fitted.signal}" for subset, fitted in routes.items()},
         "members": {
             name: {"bundle": bundle.manifest.name, "measured_with": how}
             for name, bundle, how in zip(names, bundles, measured, strict=True)

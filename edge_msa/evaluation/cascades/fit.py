@@ -6,9 +6,11 @@ The next member is asked if the spread exceeds a threshold. An interval around a
 that split conformal prediction chooses, so the threshold is one of the width of the interval.
 
 Everything is compared with spreads that were fitted without the video of the sample. Whether `change` or `error` is
-estimated is decided by the area under the curve of the loss over the mean cost. Thresholds are quantiles of the spread;
-those with the smallest loss among all that keep the mean cost are chosen. The loss is the absolute error of scores, and
-the share of wrong labels otherwise.
+estimated, and from which of the features, is decided by the area under the curve of the loss over the mean cost.
+Thresholds are quantiles of the spread. Of those that keep the mean cost, the ones with the smallest mean spread of the
+answers are chosen, not the ones with the smallest loss: with three members, the best of 1,681 pairs of thresholds would
+fit the noise of few labels. On CMU-MOSI it had an MAE of .680 on validation and .726 on test. The loss is the absolute
+error of scores, and the share of wrong labels otherwise.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from edge_msa_runtime.cascade.routing import relative_time
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 TARGETS = ("change", "error")
 """What the spread can estimate: the distance from the last member's answer, or from the label."""
+SIGNALS: Mapping[str, tuple[int, ...]] = {"strength": (1, 0, 0), "disagreement": (0, 0, 1), "all": (1, 1, 1)}
+"""Which of `FEATURES` the spread may use."""
 BUDGETS = tuple(round(0.05 * step, 2) for step in range(1, 21))
 """Mean costs of the curve."""
 
@@ -55,6 +59,9 @@ class Policy:
     """Mean time, as a share of the last member's."""
     loss: float
     """Mean absolute error, or share of wrong labels."""
+    expected: float
+    """What thresholds are chosen by: the mean spread of the answers, which is 0 if always the last member is asked and
+    the spread estimates the distance from it."""
     asked: tuple[float, ...]
     """How often each member is asked last, as shares of the samples."""
 
@@ -67,13 +74,15 @@ class FittedRoute:
     """The route."""
     target: str
     """What its spread estimates, one of `TARGETS`."""
+    signal: str
+    """What from, one of `SIGNALS`."""
     policy: Policy
     """The thresholds of the route."""
     curve: tuple[tuple[float, Policy], ...]
     """The best thresholds of the same spread for each of `BUDGETS` that can be kept."""
     areas: Mapping[str, float]
-    """Mean loss over all mean costs, of each target and of three others: `random` asks the last member at random,
-    `strength` where the first member's answer is weak, `oracle` where it knows that this helps most."""
+    """Mean loss over all mean costs, of each target and signal and of three others: `random` asks the last member at
+    random, `strength` where the first member's answer is weak, `oracle` where it knows that this helps most."""
     alternatives: Mapping[str, float]
     """Loss at the mean cost of the route: of `random`, `strength` and `oracle`."""
     losses: tuple[float, ...]
@@ -106,32 +115,36 @@ def fit_route(task: Task, scores: MemberScores, costs: Costs, mean_cost: float) 
     labels = _label_values(task, scores)
     shares = _choose_shares(task, scores, labels)
     answers, features = _all_answers(scores, shares)
+    strength = features[0][:, 0]
     losses = np.stack([_losses(task, answer, scores) for answer in answers])
     folds = _folds(scores.groups)
     times = costs.per_sample(scores.sizes)
     relative = times / np.array(costs.means)[:, None]
     fitted = {}
-    for target in TARGETS:
+    for target, (signal, mask) in itertools.product(TARGETS, SIGNALS.items()):
+        used = [part * np.array(mask) for part in features]
         aims = _aims(target, answers, labels)
-        spreads = np.stack([_left_out(part, aim, folds) for part, aim in zip(features, aims, strict=True)])
-        policies = _policies(_priorities(spreads, relative), losses, times)
-        fitted[target] = (aims, spreads, policies, _area(policies, costs.means))
-    target = min(TARGETS, key=lambda name: fitted[name][3])
-    aims, spreads, policies, _ = fitted[target]
+        spreads = np.stack([_left_out(part, aim, folds) for part, aim in zip(used, aims, strict=True)])
+        remaining = np.concatenate([spreads[:-1], 0 * spreads[-1:]]) if target == "change" else spreads
+        policies = _policies(_priorities(spreads, relative), losses, times, remaining)
+        fitted[target, signal] = (used, aims, spreads, policies, _area(policies, costs.means))
+    target, signal = min(fitted, key=lambda name: fitted[name][-1])
+    features, aims, spreads, policies, _ = fitted[target, signal]
     policy = _best(policies, mean_cost)
     final = [_fit(part, aim) for part, aim in zip(features, aims, strict=True)]
     scales = [_mean_relative(growth, scores.sizes) for growth in costs.growth]
     stages = _stages(task, answers, labels, scores.groups, shares, features, spreads, final, policy, relative, scales)
     route = Route(stages, costs.means, costs.growth, round(policy.cost, _DECIMALS))
-    others = _alternatives(losses, times, features[0][:, 0])
+    others = _alternatives(losses, times, strength)
     return FittedRoute(
         route=route,
         target=target,
+        signal=signal,
         policy=policy,
         curve=tuple((budget, _best(policies, budget)) for budget in BUDGETS if budget >= costs.means[0]),
         areas={
-            **{name: item[3] for name, item in fitted.items()},
-            **{n: _area(p, costs.means) for n, p in others.items()},
+            **{f"{name[0]} by {name[1]}": item[-1] for name, item in fitted.items()},
+            **{name: _area(items, costs.means) for name, items in others.items()},
         },
         alternatives={name: _best(items, policy.cost).loss for name, items in others.items()},
         losses=tuple(float(_losses(task, value, scores).mean()) for value in scores.values),
@@ -234,13 +247,14 @@ def _mean_relative(growth: float, sizes: Numbers) -> float:
     return float(np.mean([relative_time(growth, size) for size in sizes]))
 
 
-def _policies(priorities: Numbers, losses: Numbers, times: Numbers) -> list[Policy]:
+def _policies(priorities: Numbers, losses: Numbers, times: Numbers, expected: Numbers) -> list[Policy]:
     """Return all combinations of thresholds.
 
     Args:
         priorities: What is compared with a threshold, (K, N).
         losses: (K, N).
         times: Time of each member, (K, N).
+        expected: What the policies are chosen by, (K, N).
     """
     members = len(losses)
     levels = _LEVELS if members < MAX_MEMBERS else _FEW_LEVELS
@@ -256,6 +270,7 @@ def _policies(priorities: Numbers, losses: Numbers, times: Numbers) -> list[Poli
                 levels=tuple(float(levels[index]) for index in choice),
                 cost=float(np.take_along_axis(total, asked[None], axis=0).mean()),
                 loss=float(np.take_along_axis(losses, asked[None], axis=0).mean()),
+                expected=float(np.take_along_axis(expected, asked[None], axis=0).mean()),
                 asked=tuple(float((asked == member).mean()) for member in range(members)),
             )
         )
@@ -270,9 +285,9 @@ def _threshold(spread: Numbers, level: float) -> float:
 
 
 def _best(policies: Sequence[Policy], budget: float) -> Policy:
-    """Return the policy with the smallest loss that keeps a mean cost; the cheapest of equally good ones."""
+    """Return the policy from which most is expected that keeps a mean cost; the cheapest of equally good ones."""
     able = [policy for policy in policies if policy.cost <= budget + 1e-9]
-    return min(able, key=lambda policy: (policy.loss, policy.cost))
+    return min(able, key=lambda policy: (policy.expected, policy.cost))
 
 
 def _area(policies: Sequence[Policy], costs: Sequence[float]) -> float:
@@ -288,7 +303,7 @@ def _alternatives(losses: Numbers, times: Numbers, strength: Numbers) -> dict[st
         "strength": strength.max() - strength + 1.0,
         "oracle": ends[0] - ends[1] - (ends[0] - ends[1]).min() + 1.0,
     }
-    named = {name: _policies(np.stack([order, order]), ends, pair) for name, order in orders.items()}
+    named = {name: _policies(np.stack([order, order]), ends, pair, ends) for name, order in orders.items()}
     first, last = ends.mean(axis=1)
     cheap, dear = pair.mean(axis=1)
     named["random"] = [
@@ -296,6 +311,7 @@ def _alternatives(losses: Numbers, times: Numbers, strength: Numbers) -> dict[st
             levels=(float(level),),
             cost=float(cheap + (1 - level) * dear),
             loss=float(level * first + (1 - level) * last),
+            expected=float(level * first + (1 - level) * last),
             asked=(float(level), float(1 - level)),
         )
         for level in _LEVELS

@@ -22,6 +22,7 @@ ARGUMENTS = {
     "evaluate": ["RUN|BUNDLE"],
     "report": ["[FOLDERS]"],
     "explain": ["RUN"],
+    "cascade": ["BUNDLES"],
     "bench asr": ["BUNDLE"],
     "bench bundle": ["BUNDLES"],
     "bench live": ["BUNDLE"],

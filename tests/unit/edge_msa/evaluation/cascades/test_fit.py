@@ -49,7 +49,9 @@ def test_the_large_member_is_asked_where_it_helps() -> None:
     assert fitted.policy.cost <= 0.5
     assert fitted.policy.loss < fitted.alternatives["random"] - 0.05
     assert fitted.alternatives["oracle"] <= fitted.policy.loss
-    assert fitted.areas["oracle"] < min(fitted.areas["change"], fitted.areas["error"]) < fitted.areas["random"]
+    chosen = fitted.areas[f"{fitted.target} by {fitted.signal}"]
+    assert fitted.areas["oracle"] < chosen < fitted.areas["random"]
+    assert chosen == min(area for name, area in fitted.areas.items() if " by " in name)
 
 
 def test_the_device_answers_as_the_fit_expects_also_on_other_data() -> None:
@@ -85,7 +87,7 @@ def test_intervals_cover_other_data() -> None:
 def test_a_cost_of_one_may_ask_nobody_else_but_the_best() -> None:
     fitted = fit_route(MOSI, _scores(), COSTS, 1.0)
     assert fitted.policy.loss <= min(fitted.losses) + 0.02
-    curve = [policy.loss for _, policy in fitted.curve]
+    curve = [policy.expected for _, policy in fitted.curve]
     assert curve == sorted(curve, reverse=True)
 
 
