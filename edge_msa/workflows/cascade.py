@@ -91,14 +91,15 @@ class FittedCascade(Table):
         """Return the curve of each subset for people, and other ways to choose at the mean cost of the cascade."""
         lines = []
         for subset, fitted in self.routes.items():
+            policy = fitted.policy
             rows = [
                 [
                     f"{budget:.2f}",
-                    f"{policy.cost:.3f}",
-                    f"{policy.loss:.3f}",
-                    *(f"{100 * share:.0f} %" for share in policy.asked),
+                    f"{item.cost:.3f}",
+                    f"{item.loss:.3f}",
+                    *(f"{100 * share:.0f} %" for share in item.asked),
                 ]
-                for budget, policy in fitted.curve
+                for budget, item in fitted.curve
                 if budget in _SHOWN_BUDGETS
             ]
             alone = ", ".join(
@@ -111,8 +112,8 @@ class FittedCascade(Table):
                 f"{subset}, validation: {self.loss} over mean time (1 is that of {self.members[-1]})",
                 text_table(["at most", "time", self.loss, *self.members], rows, left=0),
                 f"alone: {alone}",
-                f"chosen: {fitted.target} by {fitted.signal}, {self.loss} {fitted.policy.loss:.3f} at "
-                f"{fitted.policy.cost:.3f}; at this time: {others}",
+                f"chosen: {fitted.target} by {fitted.signal}, {self.loss} {policy.loss:.3f} at {policy.cost:.3f}",
+                f"at this time: {others}",
                 f"mean {self.loss} of the curve: {areas}",
             ]
         return "\n".join(lines)
