@@ -19,6 +19,7 @@ from edge_msa.console import activity, print_notes
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.opening import open_and_report
+from edge_msa.data.tasks import task_from_spec
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa.evaluation.cascades import (
     FittedRoute,
@@ -227,10 +228,13 @@ def _open_validation(source: str, task: str | None, session: Session) -> Dataset
     Raises:
         DataError: It does not fit, or its validation split has no labels.
     """
-    try:
-        dataset = open_and_report(source, task, labeled=_LABELED)
+    stated = task_from_spec(session.manifest.task)
+    try:  # files number classes, and bundles name them
+        dataset = open_and_report(
+            source, stated if task is None and stated.kind == "classes" else task, labeled=_LABELED
+        )
     except UnstatedTaskError:
-        dataset = open_and_report(source, session.manifest.task.kind, labeled=_LABELED)
+        dataset = open_and_report(source, stated, labeled=_LABELED)
     selected = select_session_inputs(session, dataset)
     print_notes([note for note in selected.notes if note not in dataset.notes])
     split = selected.splits.get("valid")
