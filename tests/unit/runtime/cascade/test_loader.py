@@ -150,10 +150,11 @@ def test_members_must_take_the_same_and_predict_the_same(
     assert message in _refusal(tmp_path / "cascade")
 
 
+@pytest.mark.parametrize("kind", ["classes", "emotions"])
 def test_a_task_with_probabilities_has_neither_intervals_nor_blends(
-    make_bundle: Callable[..., Path], tmp_path: Path
+    make_bundle: Callable[..., Path], tmp_path: Path, kind: str
 ) -> None:
-    bundle = make_bundle(names=("audio",), task=TaskSpec("emotions", 2, ("happy", "sad")))
+    bundle = make_bundle(names=("audio",), task=TaskSpec(kind, 2, ("happy", "sad")))
     members = {"small": bundle, "large": bundle}
     fake_cascades.write_cascade(tmp_path / "one", members, subsets=("a",))
     assert "coverages must be empty" in _refusal(tmp_path / "one")
