@@ -12,7 +12,7 @@ import griffe
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.runs import RunInfo
 from edge_msa.benchmark.records import BenchRecord
-from edge_msa_runtime import features, intervals
+from edge_msa_runtime import classes, features, intervals
 from edge_msa_runtime.bundle import manifest
 from site_pages.markdown import code, prose, table
 
@@ -25,6 +25,8 @@ _MANIFEST = (
     ("`language`", "language", manifest.TextSpec),
     ("`graphs`", "graphs[]", manifest.GraphSpec),
     ("`intervals`", "intervals", intervals.Intervals),
+    ("`class_calibration`", "class_calibration", classes.ClassCalibration),
+    ("`sets` of classes", "class_calibration.sets", classes.PredictionSets),
 )
 _RUN = (
     ("run.json", "", RunInfo),
@@ -52,9 +54,11 @@ def describe_benchmark() -> str:
 
 
 def field_meanings(kind: type) -> dict[str, str]:
-    """Return the description of each documented field of a dataclass, by name."""
+    """Return the description of each documented field of a dataclass, by name, also of those of its base classes."""
+    bases = [base for base in kind.__bases__ if dataclasses.is_dataclass(base)]
+    meanings = {name: meaning for base in bases for name, meaning in field_meanings(base).items()}
     described = _load_class(kind)
-    meanings = {
+    meanings |= {
         name: member.docstring.value for name, member in described.attributes.items() if member.docstring is not None
     }
     if described.docstring is not None:
