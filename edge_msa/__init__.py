@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from edge_msa.workflows.bench_asr import RecognizerBenchmark, bench_asr
     from edge_msa.workflows.bench_live import LiveMeasurement, bench_live
+    from edge_msa.workflows.bench_models import ModelBenchmark, bench_models
     from edge_msa.workflows.bench_streams import StreamBenchmark, bench_streams
     from edge_msa.workflows.calibrate import calibrate
     from edge_msa.workflows.cascade import FittedCascade, cascade
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from edge_msa.workflows.sensitivity import sensitivity
     from edge_msa.workflows.text import distill_text, train_text
     from edge_msa.workflows.text_sweep import SweepResult, sweep_text
+    from edge_msa.workflows.text_vocabulary import prune_vocabulary
     from edge_msa.workflows.train import train
     from edge_msa_calibrate.errors import GateFailedError
     from edge_msa_runtime import __version__
@@ -97,6 +99,7 @@ __all__ = [
     "GraphInspection",
     "Inspection",
     "LiveMeasurement",
+    "ModelBenchmark",
     "Pipeline",
     "PipelineResult",
     "Predictions",
@@ -123,6 +126,7 @@ __all__ = [
     "bench_asr",
     "bench_live",
     "bench_long_windows",
+    "bench_models",
     "bench_runtime",
     "bench_streams",
     "bench_students",
@@ -149,6 +153,7 @@ __all__ = [
     "list_pretrained",
     "load_run",
     "predict",
+    "prune_vocabulary",
     "push_bundle",
     "report",
     "report_stream",
@@ -186,6 +191,7 @@ _MODULES = {
         "bench_training",
     ),
     "edge_msa.workflows.bench_asr": ("RecognizerBenchmark", "bench_asr"),
+    "edge_msa.workflows.bench_models": ("ModelBenchmark", "bench_models"),
     "edge_msa.workflows.bench_live": ("LiveMeasurement", "bench_live"),
     "edge_msa.workflows.bench_streams": ("StreamBenchmark", "bench_streams"),
     "edge_msa.workflows.calibrate": ("calibrate",),
@@ -207,6 +213,7 @@ _MODULES = {
         "describe_pretrained",
         "get_pretrained",
         "list_pretrained",
+        "prune_vocabulary",
         "push_bundle",
     ),
     "edge_msa.workflows.report": ("ReportPage", "report"),
@@ -216,6 +223,7 @@ _MODULES = {
     "edge_msa.workflows.sensitivity": ("sensitivity",),
     "edge_msa.workflows.text": ("distill_text", "train_text"),
     "edge_msa.workflows.text_sweep": ("SweepResult", "sweep_text"),
+    "edge_msa.workflows.text_vocabulary": ("prune_vocabulary",),
     "edge_msa.workflows.train": ("train",),
     "edge_msa_calibrate.errors": ("GateFailedError",),
     "edge_msa_runtime": ("__version__",),

@@ -13,8 +13,10 @@ import typer
 from edge_msa.cli.help import Command, DefaultCommandGroup
 from edge_msa.cli.options import (
     ADVANCED,
+    DATA_HELP,
     BenchBackend,
     BundleBackend,
+    BundlePrecision,
     FaceModel,
     Host,
     Json,
@@ -32,6 +34,7 @@ from edge_msa.cli.options import (
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 if TYPE_CHECKING:
+    from edge_msa.reporting.models import ModelBenchmark
     from edge_msa.workflows.bench import Benchmark, Measurements
     from edge_msa.workflows.bench_asr import RecognizerBenchmark
     from edge_msa.workflows.bench_live import LiveMeasurement
@@ -360,6 +363,82 @@ def bench_asr(
     print_output("measurements", output)
 
 
+@bench_app.command("models", cls=Command)
+def bench_models(
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODELS", help="Runs and bundles to compare. Differences are from the first one."),
+        INPUT,
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option("--data", metavar="FILE", help=f"{DATA_HELP} It needs labels. Repeat the option for several."),
+        INPUT,
+    ],
+    split: Split = "test",
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--baseline",
+            metavar="NAME",
+            help="Further baseline: vader, a lexicon of English sentiment, scaled on the valid split.",
+            show_default="the constants only",
+        ),
+    ] = None,
+    backend: BundleBackend = "auto",
+    precision: BundlePrecision = None,
+    repeats: Repeats = 200,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="FILE", help="File to write: the results as JSON.", show_default="not written"
+        ),
+        Output(FILE),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page",
+            metavar="FILE",
+            help="File to write with the tables: HTML if it ends in .html, Markdown if in .md.",
+            show_default="not written",
+        ),
+        Output(FILE),
+    ] = None,
+    task: TaskName = None,
+    json: Json = False,
+) -> None:
+    r"""Compare models and baselines on the same samples, in one table per data set.
+
+    Prints MAE, Corr, Acc-2, Acc-7, size and latency, and the difference of MAE from the first model with its interval,
+    paired by video. Latency is measured for bundles, interleaved.
+
+    Example:
+        edge-msa bench models bundle-table bundle-encoder --data mosi.npz \
+          --baseline vader
+    """
+    from edge_msa.console import print_output
+    from edge_msa.workflows.bench_models import bench_models as run
+
+    benchmark = run(
+        models,
+        data=data,
+        split=split,
+        baselines=baseline or (),
+        backend=backend,
+        precision=precision,
+        repeats=repeats,
+        output=output,
+        page=page,
+        task=task,
+    )
+    _print_table(benchmark, json=json)
+    if output:
+        print_output("measurements", output)
+    if page:
+        print_output("page", page)
+
+
 @bench_app.command("training", cls=Command)
 def bench_training(json: Json = False) -> None:
     """Measure the training throughput of both teachers and of a text model.
@@ -385,7 +464,9 @@ def _print_benchmark(benchmark: Benchmark, output: Path | None, *, json: bool) -
         print_json(benchmark.to_json())
 
 
-def _print_table(table: Measurements | RecognizerBenchmark | StreamBenchmark | LiveMeasurement, *, json: bool) -> None:
+def _print_table(
+    table: Measurements | ModelBenchmark | RecognizerBenchmark | StreamBenchmark | LiveMeasurement, *, json: bool
+) -> None:
     from edge_msa.console import print_json, print_result
 
     print_result(str(table))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.help import Group, SlowCommand
+from edge_msa.cli.help import Command, Group, SlowCommand
 from edge_msa.cli.options import (
     ENCODER_HELP,
     LAYERS_HELP,
@@ -35,7 +36,7 @@ _OTHER_ENCODERS = (
 text_app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
-    help="Train and distill text models, which take raw words.\n\n"
+    help="Train, distill and shrink text models, which take raw words.\n\n"
     "Example:\n    edge-msa text train --transcripts mosi.csv --encoder wordpieces \\\n      --output-dir words",
 )
 
@@ -144,6 +145,36 @@ def text_distill(
         precision=precision,
         task=task,
     )
+
+
+@text_app.command("prune-vocabulary", cls=Command)
+def text_prune_vocabulary(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run of a student with text input."), INPUT],
+    transcripts: Transcripts,
+    output_dir: OutputDir,
+    words: Annotated[
+        Path | None,
+        typer.Option(
+            "--words",
+            metavar="FILE",
+            help="Text file with further words, one per line, such as a frequency list. The rest of a line is ignored.",
+            show_default="none",
+        ),
+        INPUT,
+    ] = None,
+) -> None:
+    r"""Remove the tokens from a text model that transcripts do not need.
+
+    A multilingual encoder is mostly the vocabulary of other languages. Keeps the tokens of the train and valid splits,
+    and the single characters of their scripts. Predictions for these texts stay the same. Prints the sizes.
+
+    Example:
+        edge-msa text prune-vocabulary words --transcripts mosi.csv \
+          --output-dir small
+    """
+    from edge_msa.workflows.text_vocabulary import prune_vocabulary
+
+    prune_vocabulary(run, transcripts=transcripts, output_dir=output_dir, words=words)
 
 
 @text_app.command("sweep", cls=SlowCommand)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_msa.errors import UsageError
@@ -34,6 +36,11 @@ def max_tokens(model: Any) -> int:
     return int(getattr(model.config, "max_position_embeddings", 512)) - first_position(model)
 
 
+def _selected_rows(embedding: nn.Embedding, ids: NDArray[np.int64]) -> nn.Embedding:
+    rows = embedding.weight.detach()[torch.from_numpy(ids).to(embedding.weight.device)]
+    return nn.Embedding.from_pretrained(rows, freeze=False)
+
+
 class EmbeddingTableEncoder(nn.Module):
     """A lookup in an embedding table, (V, dim)."""
 
@@ -52,6 +59,10 @@ class EmbeddingTableEncoder(nn.Module):
         """Return the frames (B, T, dim) of ids (B, T) int64, zero where `valid` (B, T) bool is False."""
         rows: Tensor = self.table(ids)
         return rows * valid[..., None]
+
+    def keep_tokens(self, ids: NDArray[np.int64]) -> None:
+        """Remove the rows of all tokens but those with these ids, which are numbered in their order from then on."""
+        self.table = _selected_rows(self.table, ids)
 
 
 class TransformerTextEncoder(nn.Module):
@@ -74,6 +85,11 @@ class TransformerTextEncoder(nn.Module):
     def max_tokens(self) -> int:
         """Maximum number of tokens of a text."""
         return max_tokens(self.encoder)
+
+    @property
+    def first_position(self) -> int:
+        """Position of the first token."""
+        return self._first_position
 
     @property
     def layers(self) -> int:
@@ -148,6 +164,18 @@ class TransformerTextEncoder(nn.Module):
                 self.widths.apply(new)
         for layer, fresh in zip(self.encoder.encoder.layer[-count:], new.encoder.layer[-count:], strict=True):
             layer.load_state_dict(fresh.state_dict())
+
+    def keep_tokens(self, ids: NDArray[np.int64]) -> None:
+        """Remove the embeddings of all tokens but those with these ids, which are numbered in their order from then on.
+
+        The ids up to that of padding must stay if it determines the positions.
+        """
+        self.encoder.set_input_embeddings(_selected_rows(self.encoder.get_input_embeddings(), ids))
+        config = self.encoder.config
+        config.vocab_size = len(ids)
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            new = np.flatnonzero(ids == getattr(config, name, None))
+            setattr(config, name, int(new[0]) if len(new) else None)
 
     def keep_layers(self, layers: Layers, source: str) -> None:
         """Remove all other layers; see `keep_layers` of `edge_msa.models.encoder_layers`."""

@@ -32,6 +32,7 @@ _REQUIREMENTS = {
     "faster_whisper": "'edge-msa-runtime[asr]'",
     "ctranslate2": "'edge-msa-runtime[asr]'",
     "distributed": "'edge-msa[cluster]'",
+    "vaderSentiment": "'edge-msa[vader]'",
 }
 # Only one thread at a time may replace sys.stderr.
 _LOCK = threading.RLock()

@@ -26,6 +26,7 @@ ARGUMENTS = {
     "bench asr": ["BUNDLE"],
     "bench bundle": ["BUNDLES"],
     "bench live": ["BUNDLE"],
+    "bench models": ["MODELS"],
     "bench runtime": ["[BUNDLE]"],
     "bench streams": ["[BUNDLES]"],
     "config show": ["[MODEL]"],
@@ -39,6 +40,7 @@ ARGUMENTS = {
     "pretrained info": ["NAME"],
     "pretrained push": ["BUNDLE"],
     "import almt": ["FILE"],
+    "text prune-vocabulary": ["RUN"],
 }
 """Arguments of the commands that have any."""
 COMMON = ("--recipe", "--model", "--data", "--output-dir", "--output", "--target", "--seed", "--json")

@@ -28,6 +28,7 @@ from edge_msa.training.text.encode_dataset import encode_texts_with_run
 from edge_msa.training.text.load import load_text_input, load_text_model
 from edge_msa.training.text.train import Corpus, predict_texts
 from edge_msa.workflows import text as text_workflow
+from edge_msa.workflows.bench_models import bench_models
 from edge_msa.workflows.calibrate import calibrate
 from edge_msa.workflows.distill import distill
 from edge_msa.workflows.evaluate import evaluate
@@ -599,3 +600,33 @@ def test_texts_without_scores_are_predicted_by_run_and_bundle(bundle: Path, tabl
     assert [item.id for item in on_bundle] == [item.id for item in predicted]
     scores = [np.array([item.score for item in items], np.float64) for items in (predicted, on_bundle)]
     np.testing.assert_allclose(scores[1], scores[0], atol=0.02)  # the rows of the table are int8
+
+
+def test_models_are_compared_on_the_same_samples(
+    bundle: Path, table: Run, teacher: Run, transcripts: Path, tmp_path: Path
+) -> None:
+    models = [bundle, table.path, teacher.path]
+    result = bench_models(models, data=transcripts, repeats=5, output=tmp_path / "o.json", page=tmp_path / "p.md")
+    names = ["bundle", "table", "teacher", "median", "best constant"]
+    assert [item.name for item in result.accuracies] == [item.name for item in result.costs] == names
+    expected = evaluate(table.path, data=transcripts).by_subset["l"]
+    assert result.accuracies[1].metrics["mae"] == pytest.approx(expected["mae"], rel=1e-5)
+    assert not result.accuracies[0].differences
+    difference = result.accuracies[2].differences["mae"]
+    assert difference.value == pytest.approx(
+        result.accuracies[2].metrics["mae"] - result.accuracies[0].metrics["mae"], abs=1e-6
+    )
+    assert {"p50", "p90"} <= result.costs[0].latency_ms.keys()
+    assert not result.costs[1].latency_ms
+    assert result.costs[0].size_bytes
+    assert json.loads((tmp_path / "o.json").read_text())["record"] == "models"
+    assert (tmp_path / "p.md").read_text().count("| teacher |") == 1
+
+
+def test_models_with_the_same_name_are_refused(table: Run, transcripts: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="names of the models must differ"):
+        bench_models([table.path, table.path], data=transcripts)
+    with pytest.raises(UsageError, match=r"must end in \.html or \.md"):
+        bench_models(table.path, data=transcripts, page=tmp_path / "page.txt")
+    with pytest.raises(UsageError, match="names of the data must differ"):
+        bench_models(table.path, data=[transcripts, transcripts])
