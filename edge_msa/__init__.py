@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from edge_msa.evaluation.evaluate import Evaluation
+    from edge_msa.reporting.models import ModelBenchmark
     from edge_msa.workflows.bench import (
         Benchmark,
         bench,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     )
     from edge_msa.workflows.bench_asr import RecognizerBenchmark, bench_asr
     from edge_msa.workflows.bench_live import LiveMeasurement, bench_live
-    from edge_msa.workflows.bench_models import ModelBenchmark, bench_models
+    from edge_msa.workflows.bench_models import bench_models
     from edge_msa.workflows.bench_streams import StreamBenchmark, bench_streams
     from edge_msa.workflows.calibrate import calibrate
     from edge_msa.workflows.cascade import FittedCascade, cascade
@@ -181,6 +182,7 @@ _MODULES = {
         "UsageError",
     ),
     "edge_msa.evaluation.evaluate": ("Evaluation",),
+    "edge_msa.reporting.models": ("ModelBenchmark",),
     "edge_msa.workflows.bench": (
         "Benchmark",
         "bench",
@@ -191,8 +193,8 @@ _MODULES = {
         "bench_training",
     ),
     "edge_msa.workflows.bench_asr": ("RecognizerBenchmark", "bench_asr"),
-    "edge_msa.workflows.bench_models": ("ModelBenchmark", "bench_models"),
     "edge_msa.workflows.bench_live": ("LiveMeasurement", "bench_live"),
+    "edge_msa.workflows.bench_models": ("bench_models",),
     "edge_msa.workflows.bench_streams": ("StreamBenchmark", "bench_streams"),
     "edge_msa.workflows.calibrate": ("calibrate",),
     "edge_msa.workflows.cascade": ("FittedCascade", "cascade"),
@@ -213,7 +215,6 @@ _MODULES = {
         "describe_pretrained",
         "get_pretrained",
         "list_pretrained",
-        "prune_vocabulary",
         "push_bundle",
     ),
     "edge_msa.workflows.report": ("ReportPage", "report"),

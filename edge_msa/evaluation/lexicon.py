@@ -37,8 +37,8 @@ class Vader:
     def predict(self, texts: Sequence[str]) -> FloatArray:
         """Return the scores of texts, (n,)."""
         slope, offset = self.line
-        scores = slope * self._compound(texts) + offset
-        return np.clip(scores, self._task.low, self._task.high).astype(np.float32)
+        scores: FloatArray = np.clip(slope * self._compound(texts) + offset, self._task.low, self._task.high)
+        return scores.astype(np.float32)
 
     def _compound(self, texts: Sequence[str]) -> FloatArray:
         return np.array([self._analyzer.polarity_scores(text)["compound"] for text in texts], np.float32)

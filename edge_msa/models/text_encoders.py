@@ -38,7 +38,7 @@ def max_tokens(model: Any) -> int:
 
 def _selected_rows(embedding: nn.Embedding, ids: NDArray[np.int64]) -> nn.Embedding:
     rows = embedding.weight.detach()[torch.from_numpy(ids).to(embedding.weight.device)]
-    return nn.Embedding.from_pretrained(rows, freeze=False)
+    return nn.Embedding(len(rows), embedding.embedding_dim, _weight=rows, device=rows.device)
 
 
 class EmbeddingTableEncoder(nn.Module):

@@ -185,7 +185,7 @@ def _open(file: str, model: Path, task: str | None) -> Dataset:
         dataset = open_and_report(file, task)
     except UnstatedTaskError:
         if (model / INFO_NAME).is_file():
-            stated = load_run(model).spec.task.kind
+            stated = str(load_run(model).spec.task.kind)
         elif (model / MANIFEST_NAME).is_file():
             stated = open_bundle(model).manifest.task.kind
         else:
@@ -320,9 +320,9 @@ def _measure_costs(
                 costs[name] = ModelCost(
                     name, "bundle", title or session.precision, session.backend, result.file_bytes, times
                 )
-    result = [costs.get(name) or ModelCost(name, "run", "fp32", "torch") for name in names]
+    measured = [costs.get(name) or ModelCost(name, "run", "fp32", "torch") for name in names]
     if vader is not None:
         (times_ms,) = time_interleaved([functools.partial(vader.predict, [text])], repeats, _WARMUP)
         quantiles = {f"p{q}": float(np.percentile(times_ms, q)) for q in (50, 90, 99)}
-        result.append(ModelCost("vader", "baseline", size_bytes=vader.size_bytes, latency_ms=quantiles))
-    return result
+        measured.append(ModelCost("vader", "baseline", size_bytes=vader.size_bytes, latency_ms=quantiles))
+    return measured

@@ -17,6 +17,7 @@ from edge_msa.data.tokenization import (
     TextTokenizer,
     build_word_tokenizer,
     ignores_case,
+    is_english,
     normalize_for_encoder,
     train_wordpiece_tokenizer,
 )
@@ -158,7 +159,7 @@ def _note_upper_case(tokenizer: str, texts: Sequence[str], source: str) -> None:
     """Print a note if a tokenizer distinguishes case, and texts have no lower case as in CMU-MOSI."""
     if ignores_case(tokenizer):
         return
-    upper = sum(text.isupper() for text in texts)
+    upper = sum(text.isupper() and is_english([text]) for text in texts)
     if upper > _UPPER_CASE * len(texts):
         print_note(
             f"{format_part(upper, len(texts), 'text', 'is', 'are')} in upper case, which {source} splits into other "

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from edge_msa.data.tasks import parse_task
+from edge_msa.data.tasks import MOSI
 from edge_msa.evaluation.lexicon import Vader
 
 VALUES = {"good": 0.5, "bad": -0.5, "great": 0.9, "so": 0.0}
@@ -29,20 +29,16 @@ def vader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_line_has_the_lowest_absolute_error_on_validation() -> None:
-    task = parse_task("mosi")
-    assert task is not None
-    vader = Vader(["good", "bad", "great", "so"], np.array([1.2, -0.8, 2.0, -3.0], np.float32), task)
+    vader = Vader(["good", "bad", "great", "so"], np.array([1.2, -0.8, 2.0, -3.0], np.float32), MOSI)
     np.testing.assert_allclose(vader.line, (2.0, 0.2), atol=1e-2)  # the outlier does not move it
     np.testing.assert_allclose(vader.predict(["good", "so"]), [1.2, 0.2], atol=1e-2)
     assert vader.size_bytes == len("good 1.9")
 
 
 def test_scores_stay_within_the_scale_of_the_task() -> None:
-    task = parse_task("mosi")
-    vader = Vader(["good", "bad"], np.array([2.9, -2.9], np.float32), task)
+    vader = Vader(["good", "bad"], np.array([2.9, -2.9], np.float32), MOSI)
     assert vader.predict(["great"]).tolist() == [3.0]
 
 
 def test_equal_values_become_the_median() -> None:
-    task = parse_task("mosi")
-    assert Vader(["so", "so", "so"], np.array([0.0, 1.0, 3.0], np.float32), task).predict(["so"])[0] == pytest.approx(1)
+    assert Vader(["so", "so", "so"], np.array([0.0, 1.0, 3.0], np.float32), MOSI).predict(["so"])[0] == pytest.approx(1)
