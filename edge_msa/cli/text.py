@@ -93,6 +93,16 @@ def text_distill(
     teacher: Teachers,
     transcripts: Transcripts,
     output_dir: OutputDir,
+    transfer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--transfer",
+            metavar="FILE",
+            help="File with more transcripts, of which only the texts are used. Repeat the option for several files.",
+            show_default="none",
+        ),
+        INPUT,
+    ] = None,
     text_encoder: Annotated[
         Literal["table", "encoder"],
         typer.Option(
@@ -134,6 +144,7 @@ def text_distill(
         teacher,
         transcripts=transcripts,
         output_dir=output_dir,
+        transfer=transfer or (),
         text_encoder=text_encoder,
         encoder=encoder,
         layers=layers,

@@ -71,6 +71,8 @@ class _Corpora:
 
     sources: tuple[str, ...]
     datasets: tuple[Dataset, ...]
+    unlabeled: int = 0
+    """Number of first files of which only the texts are used."""
 
     @property
     def target(self) -> Dataset:
@@ -82,11 +84,19 @@ class _Corpora:
 
     @property
     def input_digests(self) -> dict[str, str]:
-        return {f"transcripts {index}": dataset.digest for index, dataset in enumerate(self.datasets)}
+        return {name: dataset.digest for name, dataset in zip(self._names, self.datasets, strict=True)}
 
     @property
     def input_names(self) -> dict[str, str]:
-        return {f"transcripts {index}": source for index, source in enumerate(self.sources)}
+        return dict(zip(self._names, self.sources, strict=True))
+
+    @property
+    def _names(self) -> list[str]:
+        first = self.unlabeled
+        return [
+            f"transfer {index}" if index < first else f"transcripts {index - first}"
+            for index in range(len(self.sources))
+        ]
 
 
 @api
@@ -188,6 +198,7 @@ def distill_text(
     *,
     transcripts: AnyPath | Sequence[AnyPath],
     output_dir: AnyPath,
+    transfer: AnyPath | Sequence[AnyPath] = (),
     text_encoder: TextEncoderKind = "table",
     encoder: AnyPath | None = None,
     layers: int | str | Sequence[int] | None = None,
@@ -210,6 +221,7 @@ def distill_text(
         teachers: One run or several of `train_text` or `distill_text`, whose predictions are averaged.
         transcripts: CSV or feature files with transcripts, with or without scores; the last one is the target corpus.
         output_dir: Folder of the run. The teachers' outputs are cached next to it.
+        transfer: More transcripts, of which only the texts are used. Their labels may mean something else.
         text_encoder: `"table"` for a static embedding table, or `"encoder"` for layers of an encoder.
         encoder: What the student's encoder or table starts from, as in `train_text` (default: the first teacher).
         layers: Encoder layers to keep: a number from the first, or indices from 0, such as `[0, 4, 8]` (default: all).
@@ -237,19 +249,19 @@ def distill_text(
         >>> small = em.distill_text(text, transcripts="reviews.csv", output_dir="table")
     """
     teacher_paths = paths_of(teachers, "teachers", "a run, or a list of runs")
-    files = sources_of(transcripts, "transcripts")
+    files, more = sources_of(transcripts, "transcripts"), sources_of(transfer, "transfer")
     check_choice(text_encoder, "text_encoder", TextEncoderKind)
     base = None if encoder is None else source_of(encoder, "encoder", "a folder, a file or a name")
     kept = layers_of(layers)
     check_seed(seed)
-    run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, *files, base, recipe])
+    run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, *files, *more, base, recipe])
     hardware = start_hardware(device, precision)
     settings = text_recipe(load_table(recipe, "text"), text_encoder, epochs=epochs, context=context)
     _check_base(text_encoder, base, kept, settings)
     sources = [load_run(path) for path in teacher_paths]
     for source in sources:
         require_text_model(source)
-    corpora = _open_corpora(files, parse_task(task), default=sources[0].spec.task, labeled=_VALID)
+    corpora = _open_corpora(files, parse_task(task), default=sources[0].spec.task, labeled=_VALID, transfer=more)
     for source in sources:
         if require_text_model(source).dims.keys() != {"language"}:
             raise UsageError(f"{source.path} has other modalities besides text. Pass runs of edge-msa text.")
@@ -495,24 +507,28 @@ def _open_corpora(
     *,
     default: Task | None = None,
     labeled: Sequence[SplitName],
+    transfer: Sequence[str] = (),
 ) -> _Corpora:
     """Open transcript files, print their notes, and leave out the unlabeled samples of the splits in `labeled`.
 
-    Files that state no task have the task of the last one, or else `default`.
+    Files that state no task have the task of the last one, or else `default`. The labels of files in `transfer` are
+    ignored.
     """
     if not transcripts:
         raise UsageError("No transcripts were passed. Pass --transcripts FILE at least once.")
     target = _open_with_default(transcripts[-1], task, default)
+    texts_only = [open_dataset(source, task=target.task, labels=False) for source in transfer]
     others = [_open_with_default(source, task, target.task) for source in transcripts[:-1]]
-    datasets = tuple(keep_labeled(dataset, labeled) for dataset in (*others, target))
+    datasets = (*texts_only, *(keep_labeled(dataset, labeled) for dataset in (*others, target)))
     print_notes(note for dataset in datasets for note in dataset.notes)
-    for source, dataset in zip(transcripts, datasets, strict=True):
+    all_sources = (*transfer, *transcripts)
+    for source, dataset in zip(all_sources, datasets, strict=True):
         if dataset.task != datasets[-1].task or dataset.task.kind == "emotions":
             raise DataError(
                 f"All transcripts must have the same task, and its labels must be scores or classes, got "
                 f"{dataset.task.option} in {source} and {datasets[-1].task.option} in {transcripts[-1]}."
             )
-        names: tuple[SplitName, ...] = ("train", "valid") if source == transcripts[-1] else ("train",)
+        names: tuple[SplitName, ...] = ("train", "valid") if dataset is datasets[-1] else ("train",)
         for name in names:
             texts = dataset.split(name).texts
             if not texts:
@@ -525,7 +541,7 @@ def _open_corpora(
         raise DataError(
             f"The valid split of {transcripts[-1]} has no labels, but labels are needed to choose the best epoch."
         )
-    return _Corpora(tuple(transcripts), datasets)
+    return _Corpora(all_sources, datasets, len(transfer))
 
 
 def _open_with_default(source: str, task: Task | None, default: Task | None) -> Dataset:

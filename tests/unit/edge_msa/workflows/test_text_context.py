@@ -16,6 +16,8 @@ from edge_msa.errors import UsageError
 from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
+from edge_msa.training.text.train import Corpus
+from edge_msa.workflows import text as text_workflow
 from edge_msa.workflows.calibrate import calibrate
 from edge_msa.workflows.evaluate import evaluate
 from edge_msa.workflows.export import export
@@ -136,3 +138,28 @@ def test_a_bundle_reads_earlier_utterances_like_the_run(run: Run, transcripts: P
             assert sample.text is not None
             score = session.predict(text=sample.text, context=sample.earlier).score
             assert score == pytest.approx(expected[sample.id], abs=1e-4)
+
+
+def test_a_transfer_file_gives_its_texts_only(
+    run: Run, transcripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "train_sent_emo.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Utterance", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"])
+        writer.writerows([["i love it", "joy", "positive", 0, 0], ["not at all", "anger", "negative", 0, 1]])
+    caught: list[dict[str, Corpus]] = []
+
+    def capture(_input: object, corpora: dict[str, Corpus], *_others: object, **_options: object) -> None:
+        caught.append(corpora)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(text_workflow, "fit_text_model", capture)
+    meld = tmp_path / "train_sent_emo.csv"
+    with pytest.raises(KeyboardInterrupt):
+        distill_text(run, transcripts=transcripts, transfer=meld, output_dir=tmp_path / "student")
+    transfer, final = (caught[0][name] for name in ("transfer", "final"))
+    assert transfer.texts == ("i love it", "not at all", *final.texts)
+    assert transfer.earlier[:2] == ((), ("i love it",))
+    assert np.isnan(transfer.labels[:2]).all()
+    assert transfer.predictions is not None
+    assert np.isfinite(transfer.predictions).all()
