@@ -93,10 +93,10 @@ def text_distill(
     teacher: Teachers,
     transcripts: Transcripts,
     output_dir: OutputDir,
-    transfer: Annotated[
+    texts: Annotated[
         list[str] | None,
         typer.Option(
-            "--transfer",
+            "--texts",
             metavar="FILE",
             help="File with more transcripts, of which only the texts are used. Repeat the option for several files.",
             show_default="none",
@@ -144,7 +144,7 @@ def text_distill(
         teacher,
         transcripts=transcripts,
         output_dir=output_dir,
-        transfer=transfer or (),
+        texts=texts or (),
         text_encoder=text_encoder,
         encoder=encoder,
         layers=layers,

@@ -94,8 +94,7 @@ class _Corpora:
     def _names(self) -> list[str]:
         first = self.unlabeled
         return [
-            f"transfer {index}" if index < first else f"transcripts {index - first}"
-            for index in range(len(self.sources))
+            f"texts {index}" if index < first else f"transcripts {index - first}" for index in range(len(self.sources))
         ]
 
 
@@ -198,7 +197,7 @@ def distill_text(
     *,
     transcripts: AnyPath | Sequence[AnyPath],
     output_dir: AnyPath,
-    transfer: AnyPath | Sequence[AnyPath] = (),
+    texts: AnyPath | Sequence[AnyPath] = (),
     text_encoder: TextEncoderKind = "table",
     encoder: AnyPath | None = None,
     layers: int | str | Sequence[int] | None = None,
@@ -221,7 +220,7 @@ def distill_text(
         teachers: One run or several of `train_text` or `distill_text`, whose predictions are averaged.
         transcripts: CSV or feature files with transcripts, with or without scores; the last one is the target corpus.
         output_dir: Folder of the run. The teachers' outputs are cached next to it.
-        transfer: More transcripts, of which only the texts are used. Their labels may mean something else.
+        texts: More transcripts, of which only the texts are used. Their labels may mean something else.
         text_encoder: `"table"` for a static embedding table, or `"encoder"` for layers of an encoder.
         encoder: What the student's encoder or table starts from, as in `train_text` (default: the first teacher).
         layers: Encoder layers to keep: a number from the first, or indices from 0, such as `[0, 4, 8]` (default: all).
@@ -249,7 +248,7 @@ def distill_text(
         >>> small = em.distill_text(text, transcripts="reviews.csv", output_dir="table")
     """
     teacher_paths = paths_of(teachers, "teachers", "a run, or a list of runs")
-    files, more = sources_of(transcripts, "transcripts"), sources_of(transfer, "transfer")
+    files, more = sources_of(transcripts, "transcripts"), sources_of(texts, "texts")
     check_choice(text_encoder, "text_encoder", TextEncoderKind)
     base = None if encoder is None else source_of(encoder, "encoder", "a folder, a file or a name")
     kept = layers_of(layers)
@@ -261,7 +260,7 @@ def distill_text(
     sources = [load_run(path) for path in teacher_paths]
     for source in sources:
         require_text_model(source)
-    corpora = _open_corpora(files, parse_task(task), default=sources[0].spec.task, labeled=_VALID, transfer=more)
+    corpora = _open_corpora(files, parse_task(task), default=sources[0].spec.task, labeled=_VALID, texts_only=more)
     for source in sources:
         if require_text_model(source).dims.keys() != {"language"}:
             raise UsageError(f"{source.path} has other modalities besides text. Pass runs of edge-msa text.")
@@ -507,21 +506,21 @@ def _open_corpora(
     *,
     default: Task | None = None,
     labeled: Sequence[SplitName],
-    transfer: Sequence[str] = (),
+    texts_only: Sequence[str] = (),
 ) -> _Corpora:
     """Open transcript files, print their notes, and leave out the unlabeled samples of the splits in `labeled`.
 
-    Files that state no task have the task of the last one, or else `default`. The labels of files in `transfer` are
-    ignored.
+    Files that state no task have the task of the last one, or else `default`. The labels of files in `texts_only`
+    are ignored.
     """
     if not transcripts:
         raise UsageError("No transcripts were passed. Pass --transcripts FILE at least once.")
     target = _open_with_default(transcripts[-1], task, default)
-    texts_only = [open_dataset(source, task=target.task, labels=False) for source in transfer]
+    unlabeled = [open_dataset(source, task=target.task, labels=False) for source in texts_only]
     others = [_open_with_default(source, task, target.task) for source in transcripts[:-1]]
-    datasets = (*texts_only, *(keep_labeled(dataset, labeled) for dataset in (*others, target)))
+    datasets = (*unlabeled, *(keep_labeled(dataset, labeled) for dataset in (*others, target)))
     print_notes(note for dataset in datasets for note in dataset.notes)
-    all_sources = (*transfer, *transcripts)
+    all_sources = (*texts_only, *transcripts)
     for source, dataset in zip(all_sources, datasets, strict=True):
         if dataset.task != datasets[-1].task or dataset.task.kind == "emotions":
             raise DataError(
@@ -541,7 +540,7 @@ def _open_corpora(
         raise DataError(
             f"The valid split of {transcripts[-1]} has no labels, but labels are needed to choose the best epoch."
         )
-    return _Corpora(all_sources, datasets, len(transfer))
+    return _Corpora(all_sources, datasets, len(texts_only))
 
 
 def _open_with_default(source: str, task: Task | None, default: Task | None) -> Dataset:

@@ -140,7 +140,7 @@ def test_a_bundle_reads_earlier_utterances_like_the_run(run: Run, transcripts: P
             assert score == pytest.approx(expected[sample.id], abs=1e-4)
 
 
-def test_a_transfer_file_gives_its_texts_only(
+def test_a_file_of_other_labels_gives_its_texts_only(
     run: Run, transcripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (tmp_path / "train_sent_emo.csv").open("w", newline="") as file:
@@ -156,7 +156,7 @@ def test_a_transfer_file_gives_its_texts_only(
     monkeypatch.setattr(text_workflow, "fit_text_model", capture)
     meld = tmp_path / "train_sent_emo.csv"
     with pytest.raises(KeyboardInterrupt):
-        distill_text(run, transcripts=transcripts, transfer=meld, output_dir=tmp_path / "student")
+        distill_text(run, transcripts=transcripts, texts=meld, output_dir=tmp_path / "student")
     transfer, final = (caught[0][name] for name in ("transfer", "final"))
     assert transfer.texts == ("i love it", "not at all", *final.texts)
     assert transfer.earlier[:2] == ((), ("i love it",))
