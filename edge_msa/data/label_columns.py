@@ -59,11 +59,17 @@ def _find_named(
     """Return the column whose cells are names of classes, or else the only one that can have them."""
     fitting = [name for name, cells in columns.items() if any(cells) and set(cells) - {""} <= set(task.labels)]
     candidates = fitting or list(texts) or [name for name, cells in columns.items() if any(cells)]
-    if len(candidates) > 1:
-        what = "are all" if fitting else "are not all"
+    if len(candidates) > 1 and fitting:
         raise UsageError(
-            f"{source} has labels in the columns {', '.join(candidates)}, which {what} of the classes "
-            f"{', '.join(task.labels)}. {'Remove or rename all but one.' if fitting else 'Correct --task.'}"
+            f"{source} has the classes {', '.join(task.labels)} in {len(candidates)} columns, {', '.join(candidates)}. "
+            "Remove or rename all but one."
+        )
+    if len(candidates) > 1:
+        others = {name: next(cell for cell in columns[name] if cell and cell not in task.labels) for name in candidates}
+        found = "; ".join(f"{name} has {other!r}" for name, other in others.items())
+        raise UsageError(
+            f"No column of {source} has only the classes {', '.join(task.labels)}: {found}. Name all classes of one "
+            f"column: --task {NAMES_HINT}."
         )
     return candidates[0] if candidates else None
 

@@ -173,6 +173,8 @@ def test_a_folder_of_meld_has_dialogues_in_the_order_of_their_utterances(tmp_pat
         (tmp_path / f"{name}_sent_emo.csv").write_text(MELD, encoding="utf-8")
     with pytest.raises(UsageError, match=r"neutral,positive for sentiment; --task classes:anger,joy,neutral for"):
         open_dataset(tmp_path, task=find_task("classes"))
+    with pytest.raises(UsageError, match=r"has only the classes joy, anger: sentiment has .*; emotion has 'neutral'"):
+        open_dataset(tmp_path, task=find_task("classes:joy,anger"))
     dataset = open_dataset(tmp_path, task=find_task("classes:negative,neutral,positive"))
     assert _labels(dataset, "valid") == [1, 2, 0]
     assert dataset.split("valid").positions == (0, 10, 2)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_msa.data.tasks import EMOTIONS, MOSI
+from edge_msa.data.tasks import CLASSES, EMOTIONS, MOSI
 from edge_msa.data.utterances import Utterance, build_dataset, split_by_video
 from edge_msa.errors import DataError, UsageError
 
@@ -96,3 +96,12 @@ def test_a_random_split_needs_three_videos() -> None:
     assert all(split_by_video([Utterance("a"), Utterance("b"), Utterance("c")]).values())
     with pytest.raises(UsageError, match="must be from at least 3 videos, one per split, got 2"):
         split_by_video([Utterance("a[0]"), Utterance("a[1]"), Utterance("b")])
+
+
+def test_labels_of_classes_are_names() -> None:
+    named = [Utterance(f"v{row}", label=label, audio=frames(2)) for row, label in enumerate(("sad", "happy", None))]
+    dataset = build_dataset("toy", CLASSES, {"train": named})
+    assert dataset.task.labels == ("happy", "sad")
+    np.testing.assert_equal(dataset.split("train").labels, [1, 0, np.nan])
+    with pytest.raises(UsageError, match=r"label of 'x' must be the name of a class, got \[1\]"):
+        build_dataset("toy", CLASSES, {"train": [Utterance("x", label=[1], audio=frames(2))]})

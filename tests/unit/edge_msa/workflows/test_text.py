@@ -293,7 +293,7 @@ def test_distillation_adds_changed_copies_with_predictions(teacher: Run, transcr
     assert len(copies) > count
     assert not set(copies) & set(final.texts)
     assert np.isnan(transfer.labels[count:]).all()
-    expected = predict_texts(*load_text_model(teacher), copies)[:, 0]
+    expected = predict_texts(*load_text_model(teacher), copies)
     np.testing.assert_allclose(transfer.predictions[count:], expected, atol=1e-5)
 
 
@@ -323,7 +323,7 @@ def test_transfer_contains_the_target_corpus_several_times(teacher: Run, transcr
         distill_text([teacher.path], transcripts=files, output_dir=tmp_path / "run", recipe=recipe)
     stages = caught.value.args[0]
     assert stages["transfer"].texts == 4 * stages["final"].texts
-    assert np.array_equal(stages["transfer"].predictions, np.tile(stages["final"].predictions, 4))
+    assert np.array_equal(stages["transfer"].predictions, np.tile(stages["final"].predictions, (4, 1)))
 
 
 def test_unusable_teachers_and_transcripts_raise_an_error(transcripts: Path, table: Run, tmp_path: Path) -> None:
@@ -483,6 +483,13 @@ def test_sweep_under_torchrun_is_rejected(transcripts: Path, tmp_path: Path, mon
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="text sweep trains several models in one process"):
         sweep_text([str(transcripts)], encoder="encoder", output_dir=tmp_path / "sweep")
+
+
+def test_a_sweep_of_classes_is_refused_before_training(tmp_path: Path) -> None:
+    table = tmp_path / "classes.csv"
+    table.write_text("text,label,split\ngood,joy,train\nbad,anger,train\nfine,joy,valid\n")
+    with pytest.raises(UsageError, match=r"but the task of .*classes.csv is classes. Use edge-msa text train"):
+        sweep_text(table, encoder="encoder", output_dir=tmp_path / "sweep")
 
 
 def test_qat_with_another_text_model_is_rejected(

@@ -7,7 +7,7 @@ import pytest
 
 from edge_msa.data.extraction.table import LabelTable, describe_unnamed, read_labels
 from edge_msa.data.options import LoadOptions
-from edge_msa.data.tasks import EMOTIONS, MOSI, NO_TASK, SIMS
+from edge_msa.data.tasks import EMOTIONS, MOSI, NO_TASK, SIMS, Task
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 
 MOSI_OPTIONS = LoadOptions(MOSI)
@@ -172,3 +172,16 @@ def test_the_folder_must_exist(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("file\na.mp4\n")
     with pytest.raises(UsageError, match="FOLDER must be a folder"):
         read_labels(tmp_path / "labels.csv", tmp_path / "nowhere", LoadOptions())
+
+
+def test_a_text_label_is_the_name_of_a_class(folder: Path) -> None:
+    table = read(folder, "file,emotion,split\na.mp4,joy,train\nb.mp4,anger,train\nv1/1.mkv,,val\n", LoadOptions())
+    assert table.task == Task("classes", ("anger", "joy"))
+    assert [segment.label[0] for segment in table.segments[:2]] == [1.0, 0.0]
+    assert math.isnan(table.segments[2].label[0])
+
+
+def test_a_label_that_is_no_class_is_reported_with_its_line(folder: Path) -> None:
+    options = LoadOptions(Task("classes", ("anger", "joy")))
+    with pytest.raises(DataError, match=r"line 3: emotion must be one of anger, joy, got 'fun'"):
+        read(folder, "file,emotion\na.mp4,joy\nb.mp4,fun\n", options)

@@ -8,7 +8,14 @@ from sklearn.linear_model import Ridge
 
 from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.data.synthetic import posterior
-from edge_msa.data.synthetic.bayes_optimum import BayesOptimum, compute_bayes_optima, mean, median, sign_mass
+from edge_msa.data.synthetic.bayes_optimum import (
+    BayesOptimum,
+    compute_bayes_optima,
+    compute_class_posteriors,
+    mean,
+    median,
+    sign_mass,
+)
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.data.synthetic.posterior import combine, log_likelihoods
 from edge_msa.data.synthetic.world import GRID, world
@@ -120,3 +127,14 @@ def test_the_posterior_does_not_depend_on_how_many_samples_are_computed_at_once(
 
     for name, logs in whole.items():
         assert single[name] == pytest.approx(logs)
+
+
+def test_the_posterior_of_classes_is_calibrated_and_improves_with_every_modality() -> None:
+    dataset = generate_dataset(SyntheticConfig(train=1, valid=1, test=600, classes=True))
+    labels = dataset.split("test").labels.astype(int)
+    posteriors = compute_class_posteriors(dataset.split("test"))
+    losses = {name: -np.log(values[np.arange(600), labels]).mean() for name, values in posteriors.items()}
+    assert losses["lav"] < losses["la"] < min(losses["l"], losses["a"])
+    complete = posteriors["lav"]
+    assert complete.sum(axis=1) == pytest.approx(1)
+    assert complete.max(axis=1).mean() == pytest.approx((complete.argmax(axis=1) == labels).mean(), abs=0.05)
