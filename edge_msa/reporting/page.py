@@ -100,6 +100,7 @@ def render_report(report: Report) -> str:
         bayes_optimum_note=BAYES_OPTIMUM_NOTE,
         latency=_latency_table(points),
         intervals=[] if intervals is None else list(interval_tables(intervals)),
+        has_sets=intervals is not None and intervals.predicts_classes,
         intervals_of="" if intervals is None else _describe_source(intervals),
         risk_plot="" if intervals is None else Markup(risk_plot(intervals)),  # noqa: S704
         evaluations=[_metrics_table(item) for item in report.evaluations],

@@ -488,7 +488,7 @@ function drawStack(parts, utterance, x, y) {
       const bottom = y(sum);
       sum += item.probabilities[name];
       const size = { x: x(from), y: y(sum), width: Math.max(1, x(item.at) - x(from)), height: Math.max(0, bottom - y(sum)) };
-      parts.push(element("rect", { ...size, fill: labelColor(number), opacity: isSure ? 1 : 0.45 }));
+      parts.push(element("rect", { ...size, class: "bar", fill: labelColor(number), opacity: isSure ? 1 : 0.45 }));
     });
   });
 }

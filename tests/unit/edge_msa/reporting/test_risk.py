@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 from edge_msa.evaluation.evaluate import Evaluation, Source
 from edge_msa.evaluation.intervals.quality import CoverageLevel
 from edge_msa.reporting.page import Report, render_report
@@ -39,6 +41,16 @@ def test_the_page_shows_coverage_width_and_risk() -> None:
     assert "Prediction intervals on complete utterances" in page
     assert "bundle &lt;x&gt;" in page
     assert 'aria-label="Share of wrong signs against the share of answered predictions"' in page
+
+
+def test_the_page_names_sets_of_classes() -> None:
+    evaluation = dataclasses.replace(_evaluation(), task="classes:calm,glad")
+    (table,) = interval_tables(evaluation)
+    assert table.header[1:3] == ["in 80 % set", "classes"]
+    page = render_report(Report("title", (), [evaluation]))
+    assert '<h2 id="intervals">Prediction sets</h2>' in page
+    assert "if its set has one class" in page
+    assert 'aria-label="Share of wrong classes against the share of answered predictions"' in page
 
 
 def test_scores_without_a_sign_have_no_risk() -> None:

@@ -14,12 +14,14 @@ import pytest
 from edge_msa_runtime.errors import DataError, MediaError, PackageImportError, UsageError
 from edge_msa_runtime.live import annotate
 from edge_msa_runtime.live.annotate import Painter, check_annotated, fit_picture, write_annotated
+from edge_msa_runtime.live.colors import label_rgb
 from edge_msa_runtime.live.history import History
 from edge_msa_runtime.media.files import open_media
 from edge_msa_runtime.media.signals import Picture
 from edge_msa_runtime.text.words import Word
 from tests.media_files import tone, write_media
 from tests.unit.runtime.live.histories import HEADER, make_history
+from tests.unit.runtime.replay.made_predictions import make
 
 av: Any = pytest.importorskip("av")
 pytest.importorskip("PIL")
@@ -87,6 +89,15 @@ def test_what_is_drawn_belongs_to_the_time() -> None:
     assert painter.words(6.1) == "a"
     pixels = np.zeros((40, 61, 3), "u1")
     assert painter.paint(pixels, 3.0).shape == (40, 60, 3)
+
+
+def test_classes_are_bars_in_their_colors() -> None:
+    history = History()
+    history.on_prediction(make(1.0, None, label="joy", probabilities={"joy": 0.75, "calm": 0.25}))
+    task = {"kind": "classes", "labels": ["joy", "calm"], "low": None, "high": None}
+    picture = Painter(history, {**HEADER, "task": task}).paint(np.zeros((240, 640, 3), "u1"), 1.0)
+    joy, calm = ((picture == label_rgb(number)).all(axis=2).sum() for number in (0, 1))
+    assert joy == pytest.approx(3 * calm, rel=0.1)
 
 
 def test_other_containers_are_refused() -> None:
