@@ -232,4 +232,4 @@ def _open_words(options: argparse.Namespace, manifest: Manifest) -> WordSource |
         return None
     from edge_msa_runtime.speech.recognizer import open_recognizer
 
-    return RecognizedWords(open_recognizer(options.asr, threads=options.threads).listen())
+    return RecognizedWords(open_recognizer(options.asr, language=options.language, threads=options.threads).listen())

@@ -42,6 +42,13 @@ def add_media_options(parser: Parser) -> None:
     )
     parser.add(
         OPTIONS,
+        "--language",
+        default="en",
+        metavar="CODE",
+        help="Language of the speech, such as zh, for --asr. Default: en.",
+    )
+    parser.add(
+        OPTIONS,
         "--face-model",
         metavar="FILE",
         help="Face Landmarker model, face_landmarker.task. Default: the one in the folder of EDGE_MSA_CACHE.",

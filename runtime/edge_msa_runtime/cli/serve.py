@@ -212,7 +212,7 @@ def _create_service(options: argparse.Namespace, session: Session) -> Service:
     elif options.asr is not None:
         from edge_msa_runtime.speech.recognizer import open_recognizer
 
-        recognizer = open_recognizer(options.asr, threads=options.threads)
+        recognizer = open_recognizer(options.asr, language=options.language, threads=options.threads)
     voice = None
     if front_ends.audio is not None or recognizer is not None:
         from edge_msa_runtime.live.voice import open_voice

@@ -243,7 +243,7 @@ def _open_words(
         return None
     from edge_msa_runtime.speech.recognizer import open_recognizer
 
-    recognizer = open_recognizer(options.asr, threads=options.threads)
+    recognizer = open_recognizer(options.asr, language=options.language, threads=options.threads)
     if options.speed:  # words come while an utterance goes on
         return RecognizedWords(recognizer.listen())
     return TranscribedWords(recognizer, lambda: ends.voice_since)

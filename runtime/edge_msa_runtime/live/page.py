@@ -13,6 +13,7 @@ from edge_msa_runtime.atomic_files import write_file
 from edge_msa_runtime.classes import describe_classes
 from edge_msa_runtime.live.colors import label_color
 from edge_msa_runtime.modalities import MODALITIES
+from edge_msa_runtime.text.words import join
 
 if TYPE_CHECKING:
     from edge_msa_runtime.live.history import History, Moment, Utterance
@@ -148,7 +149,7 @@ def _utterances(utterances: Sequence[Utterance]) -> str:
     rows = []
     shown_as = "interval" if all(item.final.prediction_set is None for item in utterances) else "set"
     for item in utterances:
-        words = " ".join(word.text for word in item.words)
+        words = join([word.text for word in item.words])
         interval, labels = item.final.interval, item.final.prediction_set
         shown = ", ".join(labels or ()) if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"
         cells = [f"{item.start:.1f} to {item.final.time:.1f} s", describe_moment(item.final), shown, item.final.subset]

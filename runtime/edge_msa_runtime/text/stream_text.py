@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Iterable, Sequence
 
 from edge_msa_runtime.text.tokenizer import truncation_warnings
-from edge_msa_runtime.text.words import MAX_TEXT_CHARACTERS, Word
+from edge_msa_runtime.text.words import MAX_TEXT_CHARACTERS, Word, join, separator
 
 if TYPE_CHECKING:
     from edge_msa_runtime.inputs.validation import Frames
@@ -59,7 +59,7 @@ class StreamText:
     def tokens(self) -> list[int]:
         """The last tokens of the words that affect the prediction, without special tokens, at most `max_tokens`."""
         encoder = self._text_encoder
-        return encoder.tokenizer.word_ids(" ".join(word.text for word in self.words))[-encoder.max_tokens :]
+        return encoder.tokenizer.word_ids(join([word.text for word in self.words]))[-encoder.max_tokens :]
 
     @property
     def frames(self) -> int:
@@ -108,16 +108,17 @@ class StreamText:
         encoder = self._text_encoder
         if encoder.incremental:
             return encoder.encode_ids([token for _, ids in self._kept for token in ids][-encoder.max_tokens :])
-        text = " ".join(word.text for word, _ in self._kept)
+        texts = [word.text for word, _ in self._kept]
+        text = join(texts)
         tokens = encoder.tokenizer.tokenize(text, "start" if self._keeps_newest else "end")
         frames = encoder.encode_ids(next(iter(tokens.parts), []), self._earlier)
         self._encoded = len(frames)
         start, stop, position = 0, 0, 0
-        for word, _ in self._kept:
-            end = position + len(word.text)
+        for number, word in enumerate(texts):
+            end = position + len(word)
             start += bool(end <= tokens.span[0] and end > position)
             stop += position < tokens.span[1]
-            position = end + 1
+            position = end + len(separator(word, texts[number + 1])) if number + 1 < len(texts) else end
         self._used_range, self._used_tokens, self._cut = (start, stop), tokens.used, tokens.used < tokens.total
         return frames
 

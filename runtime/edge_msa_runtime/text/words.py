@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+import re
+from typing import Any, Sequence
 
 from edge_msa_runtime.errors import UsageError
 
 # A text is one utterance. Tokenizing longer ones would take seconds.
 MAX_TEXT_CHARACTERS = 1_000_000
+
+# Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese, and their punctuation.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
+    "\U00020000-\U0003ffff]"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +41,17 @@ class Word:
         return (self.start or 0.0) if self.cue_start is None else self.cue_start
 
 
+def separator(before: str, after: str) -> str:
+    """Return what stands between words: nothing in Chinese, Japanese, Thai, Lao, Burmese and Khmer, else a space."""
+    return "" if _UNSPACED.match(before[-1:]) and _UNSPACED.match(after[:1]) else " "
+
+
+def join(words: Sequence[str]) -> str:
+    """Return words as one text."""
+    spaces = [separator(before, after) for before, after in zip(words, words[1:])]
+    return "".join(part for pair in zip(words, [*spaces, ""]) for part in pair)
+
+
 def join_words(text: Any) -> str:
     """Return a text as one string.
 
@@ -44,7 +62,7 @@ def join_words(text: Any) -> str:
         UsageError: it is neither, or it has more than a million characters.
     """
     if isinstance(text, (list, tuple)) and all(isinstance(word, str) for word in text):
-        text = " ".join(text)
+        text = join(text)
     if not isinstance(text, str):
         raise UsageError(f"text must be a string or a list of words, got {text!r:.60}.")
     if len(text) > MAX_TEXT_CHARACTERS:

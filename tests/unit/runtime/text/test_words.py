@@ -6,7 +6,7 @@ from typing import Any, Callable
 import pytest
 
 from edge_msa_runtime import InferenceError, UsageError, load
-from edge_msa_runtime.text.words import Word
+from edge_msa_runtime.text.words import Word, join, join_words
 from tests.tolerances import assert_close_to_scale
 from tests.unit.runtime import toy_text
 
@@ -143,3 +143,26 @@ def test_text_after_language_frames_is_refused(make_text_bundle: MakeTextBundle,
         stream.push("language", frames("language", 2))
         with pytest.raises(UsageError, match="This stream has language frames already"):
             stream.push_text("love")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["i", "love", "it"], "i love it"),
+        (["我", "不喜欢", "这部", "Netflix", "电影", "。"], "我不喜欢这部 Netflix 电影。"),
+        (["ไม่", "ชอบ"], "ไม่ชอบ"),
+        (["한국", "영화"], "한국 영화"),
+        (["", "a"], " a"),
+        ([], ""),
+    ],
+)
+def test_words_are_joined_as_their_script_does(words: list[str], text: str) -> None:
+    assert join(words) == join_words(words) == text
+
+
+def test_chinese_words_predict_like_their_text(make_text_bundle: MakeTextBundle) -> None:
+    with load(make_text_bundle("encoder")) as session:
+        stream = session.create_stream()
+        stream.push_text(["我", "爱", "film"], times=[(0, 1), (1, 2), (2, 3)])
+        assert_close_to_scale(stream.predict().score, session.predict(text="我爱 film").score)
+        assert [word.text for word in stream.words] == ["我", "爱", "film"]
