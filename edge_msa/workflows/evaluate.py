@@ -263,7 +263,7 @@ def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, 
     if is_bundle_or_cascade(path):
         bundle = open_cascade(path).members[0] if is_cascade(path) else open_bundle(path)
         stated = task_from_spec(bundle.manifest.task)
-    if task is None and stated is not None and stated.kind == "classes":
+    if task is None and stated is not None and stated.kind == "classes" and not is_synthetic(source):
         return source, open_and_report(source, stated, labeled=SPLITS)
     try:
         return source, open_and_report(source, task, labeled=SPLITS)

@@ -9,11 +9,12 @@ import pytest
 from edge_msa.data.dataset import SPLITS, Dataset, FloatArray, Frames, Split
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import SYNTHETIC_QUICK, open_dataset
-from edge_msa.data.tasks import MOSI
+from edge_msa.data.tasks import MOSI, Task
 from edge_msa.errors import UsageError
+from edge_msa.workflows import evaluate as evaluate_workflow
 from edge_msa.workflows.evaluate import _open_data_of_bundle, evaluate
 from edge_msa_export.provenance import DataSource, Provenance
-from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
+from edge_msa_runtime.bundle.manifest import MANIFEST_NAME, TaskSpec
 from edge_msa_runtime.modalities import Subset
 from tests.unit.edge_msa.toy_runs import DIMS, write_dataset, write_teacher
 
@@ -87,3 +88,16 @@ def test_data_without_order_say_that_there_is_no_memory(tmp_path: Path) -> None:
     assert result.context is None
     said = "the test split of moods does not state the order of utterances in their videos"
     assert sum(said in note for note in result.notes) == 1
+
+
+def test_data_has_the_classes_of_a_bundle_unless_it_is_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = TaskSpec("classes", 2, ("sad", "happy"), (), None, None)
+    bundle = SimpleNamespace(manifest=SimpleNamespace(task=spec))
+    opened: list[tuple[str, object]] = []
+    monkeypatch.setattr(evaluate_workflow, "is_bundle_or_cascade", lambda _path: True)
+    monkeypatch.setattr(evaluate_workflow, "is_cascade", lambda _path: False)
+    monkeypatch.setattr(evaluate_workflow, "open_bundle", lambda _path: bundle)
+    monkeypatch.setattr(evaluate_workflow, "open_and_report", lambda name, task, **_: opened.append((name, task)))
+    for source in ("test.csv", "synthetic-classes"):
+        evaluate_workflow._open_dataset(Path("bundle"), source, None)
+    assert opened == [("test.csv", Task("classes", ("sad", "happy"))), ("synthetic-classes", None)]
