@@ -106,7 +106,7 @@ class StudentRecipe(TrainingSchedule):
     score_loss: ScoreLoss = "l1"
     """Task loss for scores. Emotions always use binary cross-entropy, classes cross-entropy."""
     class_weights: ClassWeights = "equal"
-    temperature: ClassTemperature = 2.0
+    temperature: ClassTemperature = 1.0
     msm: MsmConfig = MsmConfig()
     """Probabilities of missing modalities and frames."""
 
@@ -280,7 +280,7 @@ class TextRecipe(OptimizerConfig):
     score_loss: ScoreLoss = "l1"
     """Task loss for scores."""
     class_weights: ClassWeights = "equal"
-    temperature: ClassTemperature = 2.0
+    temperature: ClassTemperature = 1.0
 
     @model_validator(mode="after")
     def _check_epochs(self) -> TextRecipe:
