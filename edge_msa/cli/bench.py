@@ -367,7 +367,7 @@ def bench_asr(
 def bench_models(
     models: Annotated[
         list[Path],
-        typer.Argument(metavar="MODELS", help="Runs and bundles to compare. Differences are from the first one."),
+        typer.Argument(metavar="MODELS", help="Runs, bundles and cascades. Differences are from the first one."),
         INPUT,
     ],
     data: Annotated[

@@ -10,7 +10,8 @@ from typing import Any
 
 from edge_msa import result_tables
 from edge_msa.artifacts.files import write_text
-from edge_msa.evaluation.metrics import Comparison, describe, describe_coverage
+from edge_msa.evaluation.metrics import Comparison, describe
+from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.reporting.templates import Table, render_template
 from edge_msa.result_tables import Row
 from edge_msa.text_tables import ABSENT, format_kilobytes, format_number, text_table
@@ -25,15 +26,15 @@ class ModelCost:
     name: str
     """Name of the run or bundle, or of the baseline."""
     kind: str
-    """`bundle`, `run` or `baseline`."""
+    """`bundle`, `cascade`, `run` or `baseline`."""
     precision: str = ""
     """Precision of a bundle as text."""
     backend: str = ""
     """Backend that predicted."""
     size_bytes: int | None = None
-    """Size of the files that a bundle needs; None for a run or a constant."""
+    """Size of the files that a bundle needs; None for a run, a cascade or a constant."""
     latency_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """p50, p90 and p99 of one prediction; empty for a run or a constant."""
+    """p50, p90 and p99 of one prediction; empty for a run, a cascade or a constant."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,12 @@ def benchmark_notes(benchmark: ModelBenchmark) -> list[str]:
         *benchmark.notes,
     ]
     if comparisons:
-        notes.insert(0, f"Differences from {benchmark.costs[0].name}: {describe_coverage(comparisons)}")
+        units = " and ".join(describe_unit(unit) for unit in dict.fromkeys(item.unit for item in comparisons))
+        notes.insert(
+            0,
+            f"Differences from {benchmark.costs[0].name}: paired, with 95 % intervals over {units}. They compare these "
+            "trainings, not the methods.",
+        )
     return notes
 
 

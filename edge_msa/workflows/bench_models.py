@@ -89,7 +89,7 @@ def bench_models(
     training labels. The constants of `evaluate` are always among the baselines.
 
     Args:
-        models: Runs and bundles. Differences are from the first one. The latency of runs is not measured.
+        models: Runs, bundles and cascades. Differences are from the first one. Only the latency of bundles is measured.
         data: Feature files or transcripts with labels.
         split: Split to measure on: `"train"`, `"valid"` or `"test"`.
         baselines: Further baselines: `"vader"`, a lexicon of English sentiment whose scale is fitted on validation.
@@ -298,7 +298,7 @@ def _measure_costs(
         sessions = {
             name: stack.enter_context(load(path, backend=backend, precision=precision))
             for name, path in zip(names, paths, strict=True)
-            if not (path / INFO_NAME).is_file()
+            if (path / MANIFEST_NAME).is_file()
         }
         groups: dict[tuple[Subset, bool], dict[str, Session]] = {}
         for name, session in sessions.items():
@@ -320,9 +320,14 @@ def _measure_costs(
                 costs[name] = ModelCost(
                     name, "bundle", title or session.precision, session.backend, result.file_bytes, times
                 )
-    measured = [costs.get(name) or ModelCost(name, "run", "fp32", "torch") for name in names]
+    measured = [costs.get(name) or _untimed(name, path) for name, path in zip(names, paths, strict=True)]
     if vader is not None:
         (times_ms,) = time_interleaved([functools.partial(vader.predict, [text])], repeats, _WARMUP)
         quantiles = {f"p{q}": float(np.percentile(times_ms, q)) for q in (50, 90, 99)}
         measured.append(ModelCost("vader", "baseline", size_bytes=vader.size_bytes, latency_ms=quantiles))
     return measured
+
+
+def _untimed(name: str, path: Path) -> ModelCost:
+    """Return what is known of a run, or of a cascade, whose latency depends on the samples."""
+    return ModelCost(name, "run", "fp32", "torch") if (path / INFO_NAME).is_file() else ModelCost(name, "cascade")
