@@ -22,7 +22,7 @@ def evaluate(
         typer.Option(
             "--against",
             metavar="NAME",
-            help="Another precision of the bundle to compare the predictions with: fp32, fp16 or int8.",
+            help="Another precision of the bundle to compare the predictions with: fp32, fp16, int8 or int4.",
             show_default="no comparison",
             rich_help_panel=ADVANCED,
         ),

@@ -53,7 +53,7 @@ def export(
     ] = None,
     data: RunData = None,
     precision: Annotated[
-        Literal["auto", "fp32", "fp16", "int8"],
+        Literal["auto", "fp32", "fp16", "int8", "int4"],
         typer.Option(
             "--precision",
             metavar="NAME",

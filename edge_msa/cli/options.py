@@ -300,7 +300,7 @@ BenchBackend = Annotated[
     str,
     typer.Option("--backend", metavar="NAME", help=BACKEND_HELP, show_default="auto, all that are available"),
 ]
-PRECISION_HELP = "Precision of the bundle: fp32, fp16 or int8."
+PRECISION_HELP = "Precision of the bundle: fp32, fp16, int8 or int4."
 BundlePrecision = Annotated[
     str | None,
     typer.Option("--precision", metavar="NAME", help=PRECISION_HELP, show_default="the one that export chose"),

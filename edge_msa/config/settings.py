@@ -34,8 +34,8 @@ class PipelineRecipe(RecipeSection):
     """Device to train on: auto, cpu or cuda."""
     targets: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("laptop", "jetson")
     """Device profiles to export for."""
-    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
-    """Precision of the bundles. `auto` measures the precisions and chooses one that passes the accuracy gate."""
+    precision: Literal["auto", "fp32", "fp16", "int8", "int4"] = "auto"
+    """Precision of the bundles. `auto` measures all but int4, and chooses one that passes the accuracy gate."""
     max_drop: Annotated[float, Field(ge=0)] = 1.0
     """Accuracy that a precision may lose, in points of the gate's metric."""
     allow_worse_than_constant: bool = False

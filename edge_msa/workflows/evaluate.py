@@ -70,7 +70,8 @@ def evaluate(
         data: Feature file, or `"synthetic"` (default: the data that the run was trained on).
         split: Split to measure on: `"train"`, `"valid"` or `"test"`.
         backend: Backend of a bundle (default: its first backend that is available here).
-        precision: Precision of a bundle: `"fp32"`, `"fp16"` or `"int8"` (default: the one that `export` chose).
+        precision: Precision of a bundle: `"fp32"`, `"fp16"`, `"int8"` or `"int4"` (default: the one that `export`
+            chose).
         against: Another precision of the bundle to compare the predictions with.
         missing_frames: Whether to measure the prediction intervals of a bundle also on utterances that are unfinished,
             interrupted or incomplete.

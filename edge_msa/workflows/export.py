@@ -95,7 +95,7 @@ from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 from edge_msa_runtime.wording import format_count
 
-BackendPrecision = Literal["auto", "fp32", "fp16", "int8"]
+BackendPrecision = Literal["auto", "fp32", "fp16", "int8", "int4"]
 DEFAULT_MODEL = Path("runs/calibrated")
 _MIN_VIDEOS = 19
 """With fewer, 95 % coverage is not supported."""
@@ -256,7 +256,8 @@ def export(
         target: Device to export for: its name, the name of its family, or a TOML file with a device profile.
         output_dir: Bundle to write (default: `bundle-TARGET`). It appears only when it is complete.
         data: Data whose validation split measures accuracy (default: the student's training data).
-        precision: `"fp32"`, `"fp16"` or `"int8"`, or `"auto"` to measure all and choose.
+        precision: `"fp32"`, `"fp16"` or `"int8"`, or `"auto"` to measure these and choose. `"int4"` computes as int8
+            does, and stores the weights of a text encoder in 4 bits.
         max_drop: Accuracy gate: largest loss, in percentage points, that a precision may have on its worst subset.
         max_distance: Accuracy gate: largest mean distance of the predictions from those of fp32, in standard deviations
             of the latter.

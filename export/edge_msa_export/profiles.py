@@ -32,6 +32,9 @@ Architecture = Literal["x86_64", "aarch64", "any"]
 
 BACKENDS: tuple[str, ...] = get_args(Backend)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+INT4 = "int4"
+"""A precision on request, of all backends with int8 but TensorRT: it computes as int8 does, and stores the weights of a
+text encoder in 4 bits."""
 
 
 def _list_to_tuple(value: object) -> object:

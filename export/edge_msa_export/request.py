@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from edge_msa_export.errors import ExportError, ProfileError
 from edge_msa_export.normalization import Normalization
-from edge_msa_export.profiles import PRECISIONS, DeviceProfile
+from edge_msa_export.profiles import INT4, PRECISIONS, BackendProfile, DeviceProfile
 from edge_msa_export.provenance import Provenance
-from edge_msa_export.text import ExportableText
+from edge_msa_export.text import ExportableText, TextGraph
 from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.features import FeatureSource
@@ -60,7 +60,7 @@ class ExportRequest:
             `<weight>:output`; None to skip int8.
         smoothing: smoothing factors of the text encoder's layers that the ranges assume, by weight.
         fp32_weights: weights whose layers stay in float, each with the reason, by quantization scheme.
-        precisions: precisions to export; None for all that the device supports. fp32 is always exported.
+        precisions: precisions to export; None for all that the device supports, without int4. fp32 is always exported.
         features: what computed the features, by modality; modalities of which nothing is known are absent.
         text_model: model that turns text into language frames; None if the student takes features only.
         context: how earlier utterances of a conversation adjust a score; None without a conversation memory.
@@ -68,7 +68,7 @@ class ExportRequest:
         check_dla: whether to check the graphs for TensorRT against the rules of the device's DLA too.
 
     Raises:
-        ProfileError: `openvino_ir` is set and the device does not run OpenVINO.
+        ProfileError: `openvino_ir` is set and the device does not run OpenVINO, or int4 is requested too.
         ExportError: another field is invalid.
     """
 
@@ -94,13 +94,15 @@ class ExportRequest:
     def __post_init__(self) -> None:
         if self.openvino_ir and not any(backend.name == "openvino" for backend in self.profile.backends):
             raise ProfileError(f"{self.profile.name} does not run OpenVINO, the only backend for IR. Leave --ir out.")
+        if self.openvino_ir and INT4 in (self.precisions or ()):
+            raise ProfileError("OpenVINO IR cannot store int4, because its writer unpacks the weights. Leave --ir out.")
         for field_name, lengths in (("chunks", self.chunks), ("windows", self.windows)):
             for modality, length in lengths.items():
                 if length < 1:
                     raise ExportError(f"{field_name} of {modality} must be at least 1 frame, got {length}.")
         for precision in self.precisions or ():
-            if precision not in PRECISIONS:
-                raise ExportError(f"Unknown precision {precision!r}. Available: {', '.join(PRECISIONS)}.")
+            if precision not in (*PRECISIONS, INT4):
+                raise ExportError(f"Unknown precision {precision!r}. Available: {', '.join((*PRECISIONS, INT4))}.")
         self._check_golden_samples()
 
     def _check_golden_samples(self) -> None:
@@ -124,8 +126,8 @@ class GraphVariant:
 
     Attributes:
         backend: name of the backend.
-        precision: `fp32`, `fp16` or `int8`.
-        scheme: quantization scheme of int8; empty for other precisions.
+        precision: `fp32`, `fp16`, `int8` or `int4`.
+        scheme: quantization scheme of int8 and int4; empty for other precisions.
         suffix: suffix of the graph files: `onnx`, or `xml` for OpenVINO IR.
     """
 
@@ -161,26 +163,37 @@ def list_variants(request: ExportRequest) -> tuple[GraphVariant, ...]:
     """Return every backend and precision to export. fp32 is always included.
 
     Raises:
-        ProfileError: the device does not support a requested precision, or int8 lacks a calibration.
+        ProfileError: the device or the student does not support a requested precision, or int8 lacks a calibration.
     """
     precisions = set(request.precisions or PRECISIONS) | {"fp32"}
+    quantized = ("int8", INT4)
     variants = tuple(
         GraphVariant(
             backend.name,
             precision,
-            backend.scheme or "" if precision == "int8" else "",
+            backend.scheme or "" if precision in quantized else "",
             IR_SUFFIX if request.openvino_ir and backend.name == "openvino" else "onnx",
         )
         for backend in request.profile.backends
-        for precision in backend.precisions
-        if precision in precisions and (precision != "int8" or request.ranges is not None)
+        for precision in _list_precisions(backend)
+        if precision in precisions and (precision not in quantized or request.ranges is not None)
     )
+    if INT4 in precisions and not isinstance(request.text_model, TextGraph):
+        raise ProfileError(
+            "Precision int4 stores the weights of a text encoder in 4 bits, and this student has none. Use int8."
+        )
     for precision in request.precisions or ():
         if not any(variant.precision == precision for variant in variants):
-            if precision == "int8" and request.ranges is None:
-                raise ProfileError("Precision int8 needs a calibrated model. Run edge-msa calibrate first.")
+            if precision in quantized and request.ranges is None:
+                raise ProfileError(f"Precision {precision} needs a calibrated model. Run edge-msa calibrate first.")
             available = ", ".join(dict.fromkeys(variant.precision for variant in variants))
             raise ProfileError(
                 f"Precision {precision} is not available on {request.profile.name}. Available: {available}."
             )
     return variants
+
+
+def _list_precisions(backend: BackendProfile) -> tuple[str, ...]:
+    """Return the precisions of a backend. TensorRT builds its engines from float weights, so it cannot have int4."""
+    has_int4 = "int8" in backend.precisions and backend.name != "tensorrt"
+    return (*backend.precisions, INT4) if has_int4 else backend.precisions

@@ -50,7 +50,7 @@ def load(
         backend: name of a backend, or `auto` for the first backend of the bundle that can be opened here.
         strict: with `auto`, accept only the bundle's first backend. With any backend, refuse a graph that runs on
             another device than the requested one.
-        precision: `fp32`, `fp16` or `int8`; None for the precision that the bundle chose for the backend.
+        precision: `fp32`, `fp16`, `int8` or `int4`; None for the precision that the bundle chose for the backend.
         threads: CPU threads for one prediction.
         device: name of the backend's device: `CPU`, `GPU`, `GPU.1` or `NPU` for OpenVINO, `GPU:1` for TensorRT; empty
             for the backend's default.

@@ -26,7 +26,7 @@ class Prediction:
         subset: the modalities that had a valid frame, such as `la`.
         backend: name of the backend that ran the graphs.
         device: the device that the graphs ran on.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: `fp32`, `fp16`, `int8` or `int4`.
         latency_ms: wall time of the call in milliseconds.
         warnings: what was done to the inputs to predict anyway, such as clipping values far outside the range seen in
             training; empty if nothing.

@@ -43,7 +43,7 @@ class Session:
         bundle: the verified bundle.
         backend: name of the backend.
         backend_version: version of the backend's library.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: `fp32`, `fp16`, `int8` or `int4`.
         threads: CPU threads for one prediction.
         workers: predictions that run on one graph at the same time.
         coverage: share of `Prediction.interval`, or of `Prediction.prediction_set`, that contain the label.

@@ -23,7 +23,7 @@ _MIN_TOLERANCE = 1e-4
 _PARITY_FACTOR = 2.0
 # Shares of the task's scale. fp32: twice the largest difference that an export accepts. fp16: 0.06 for CMU-MOSI, whose
 # scores range from -3 to 3; its annotators differ by about 0.5. int8: 0.75 for CMU-MOSI, whose labels are 1 apart.
-_LIMITS: Mapping[str, float] = {"fp32": 2e-4, "fp16": 0.02, "int8": 0.25}
+_LIMITS: Mapping[str, float] = {"fp32": 2e-4, "fp16": 0.02, "int8": 0.25, "int4": 0.25}
 # The largest score of CMU-MOSI, CMU-MOSEI and CH-SIMS. A logit of 4 is a probability of 98 percent against one of 0.
 _SCALES: Mapping[str, float] = {"mosi": 3.0, "sims": 1.0, "classes": 4.0, "emotions": 4.0}
 
@@ -36,12 +36,12 @@ def tolerance_for(parity: float) -> float:
 def largest_tolerance(precision: str, task: TaskSpec, predictions: Iterable[NDArray[np.float32]]) -> float:
     """Return the largest tolerance that is accepted at a precision.
 
-    It is a share of the task's scale: 2e-4 at fp32, 0.02 at fp16 and 0.25 at int8. The scale is 3 for `mosi`, 1 for
-    `sims` and 4 (logits) for `classes` and `emotions`, or the largest prediction of torch if that is larger, up to
-    twice as much. The scale of a `regression` is unknown: it is the largest prediction, at least 1.
+    It is a share of the task's scale: 2e-4 at fp32, 0.02 at fp16 and 0.25 at int8 and int4. The scale is 3 for `mosi`,
+    1 for `sims` and 4 (logits) for `classes` and `emotions`, or the largest prediction of torch if that is larger, up
+    to twice as much. The scale of a `regression` is unknown: it is the largest prediction, at least 1.
 
     Args:
-        precision: `fp32`, `fp16` or `int8`; the limit of any other is that of fp32.
+        precision: `fp32`, `fp16`, `int8` or `int4`; the limit of any other is that of fp32.
         task: the task.
         predictions: predictions of torch, each (outputs,).
     """

@@ -11,9 +11,11 @@ import onnx
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_export.folders import to_export_error
 from edge_msa_export.lint import LintFinding, LintTarget, lint, raise_for_errors
+from edge_msa_export.profiles import INT4
 from edge_msa_export.request import IR_SUFFIX, ExportRequest, GraphVariant
 from edge_msa_export.transforms.compact import WeightsFile, compact_graph
 from edge_msa_export.transforms.fp16 import to_fp16
+from edge_msa_export.transforms.int4_storage import Int4Packer
 from edge_msa_export.transforms.layer_norm import FIRST_VERSION_WITH_LAYER_NORM, decompose_layer_norms
 from edge_msa_export.transforms.openvino_ir import write_ir
 from edge_msa_export.transforms.tensorrt_weights import weights_to_qdq_pairs
@@ -53,6 +55,7 @@ class GraphWriter:
         existing = self._folders.setdefault(variant.folder, {})
         weights = self._weights.setdefault(variant.folder, WeightsFile())
         written: dict[GraphKey, GraphFile] = {}
+        packer = Int4Packer()
         check_dla = self._request.check_dla and variant.backend == "tensorrt"
         try:
             (self._root / variant.folder).mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,7 @@ class GraphWriter:
                 if key.batch > 1 and not variant.takes_batches:
                     continue
                 file = f"{variant.folder}/{key.file_stem}.{variant.suffix}"
-                prepared = prepare_graph(variant, graph, self._request)
+                prepared = prepare_graph(variant, graph, self._request, packer)
                 findings = lint(prepared, target)
                 raise_for_errors(findings, target, file)
                 self._findings += findings
@@ -83,19 +86,29 @@ class GraphWriter:
         return GraphFile(file, f"{folder}/{WEIGHTS_NAME}" if has_weights else "")
 
 
-def prepare_graph(variant: GraphVariant, graph: onnx.ModelProto, request: ExportRequest) -> onnx.ModelProto:
-    """Return the graph that a variant runs. The weights keep their names."""
+def prepare_graph(
+    variant: GraphVariant, graph: onnx.ModelProto, request: ExportRequest, packer: Int4Packer | None = None
+) -> onnx.ModelProto:
+    """Return the graph that a variant runs. The weights keep their names.
+
+    Args:
+        variant: the variant.
+        graph: the fp32 graph.
+        request: what to export.
+        packer: the packer of the variant's graphs, which quantizes each weight to 4 bits only once.
+    """
     if (
         _targets_tensorrt(request)
         and LintTarget.from_profile(request.profile, "tensorrt").version < FIRST_VERSION_WITH_LAYER_NORM
     ):
         graph = decompose_layer_norms(graph)  # for every backend of the device, because they share files
-    if variant.precision == "int8" and request.ranges is not None:
+    if variant.precision in ("int8", INT4) and request.ranges is not None:
         fp32_weights = request.fp32_weights.get(variant.scheme, {})
         int8 = quantize(graph, request.ranges, variant.scheme, fp32_weights, request.smoothing)
         if variant.backend == "tensorrt":
             return weights_to_qdq_pairs(int8)
-        return compress_weights(int8, int8_tables=True)
+        compressed = compress_weights(int8, int8_tables=True)
+        return (packer or Int4Packer()).pack(compressed) if variant.precision == INT4 else compressed
     if variant.precision == "fp16":
         # OpenVINO computes in the precision of its device and uses float16 to store weights.
         return compress_weights(graph, int8_tables=False) if variant.backend == "openvino" else to_fp16(graph)

@@ -75,7 +75,7 @@ class BenchResult:
         backend: name of the backend.
         backend_version: version of the backend's library.
         device: device that executed the graphs.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: `fp32`, `fp16`, `int8` or `int4`.
         threads: CPU threads per prediction.
         load_ms: time to verify the bundle, open the backend, and load the graphs of all measured subsets.
         file_bytes: size of the files that this backend needs at this precision: graphs, weights, tokenizer, embedding

@@ -313,7 +313,7 @@ class GraphSpec:
 
     Attributes:
         backend: one of `backend_info.BACKENDS`.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: `fp32`, `fp16`, `int8` or `int4`.
         scheme: quantization scheme of an int8 graph, else empty.
         key: which graph it is.
         file: path in the bundle.

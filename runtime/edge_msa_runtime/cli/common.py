@@ -106,7 +106,7 @@ def add_session_options(parser: Parser) -> None:
         BACKEND,
         "--precision",
         metavar="NAME",
-        help="Precision of the bundle: fp32, fp16 or int8. Default: the one that export chose.",
+        help="Precision of the bundle: fp32, fp16, int8 or int4. Default: the one that export chose.",
     )
     parser.add(
         BACKEND,

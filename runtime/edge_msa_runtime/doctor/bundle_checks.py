@@ -49,7 +49,7 @@ def _check_target_hardware(manifest: Manifest, system: System, interpreter: Inte
     else:
         detail = f"the bundle is for {target}, this device is {architecture}; int8 graphs depend on it"
         yield Finding("bundle processor", PROBLEM, detail, _OTHER_TARGET)
-    uses_int8 = "int8" in manifest.precision.values()
+    uses_int8 = bool({"int8", "int4"}.intersection(manifest.precision.values()))
     if uses_int8 and profile.get("vnni") and has_dot_products(system) is False:
         fix = "On the workstation, run edge-msa export --target laptop-x86-avx2"
         detail = "int8 graphs need VNNI; without it, 8-bit products saturate on this device"
