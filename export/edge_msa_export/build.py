@@ -45,6 +45,7 @@ class GraphSet:
         measured_by: for each backend and precision, the backend that measured its parity.
         refused: why a precision that the device supports is not in `specs`, by (backend, precision).
         int8_layers: the layers in int8, by quantization scheme.
+        int4_parameters: number of parameters that the int4 graphs store in 4 bits; 0 without such graphs.
         findings: warnings and notes of the lint.
     """
 
@@ -56,6 +57,7 @@ class GraphSet:
     measured_by: Mapping[str, Mapping[str, str]]
     refused: Mapping[tuple[str, str], str]
     int8_layers: Mapping[str, Int8Layers]
+    int4_parameters: int = 0
     findings: tuple[LintFinding, ...] = ()
 
 
@@ -142,6 +144,7 @@ def build_graphs(
         },
         refused=refused,
         int8_layers=int8_layers,
+        int4_parameters=writer.int4_parameters,
         findings=writer.findings,
     )
 

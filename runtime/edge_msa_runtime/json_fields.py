@@ -56,8 +56,8 @@ class JsonFields:
         return _number(self._value[name], self.path(name))
 
     def optional_number(self, name: str) -> float | None:
-        """A finite number field that may be null."""
-        return None if self._value[name] is None else self.number(name)
+        """A finite number field that may be null, or missing if it is optional."""
+        return None if self.raw(name) is None else self.number(name)
 
     def array(self, name: str) -> list[tuple[Any, str]]:
         """The items of an array field, unchecked, each with its path."""

@@ -21,6 +21,7 @@ from edge_msa_export.bundle.readme import format_readme
 from edge_msa_export.bundle.wheel import write_runtime_wheel
 from edge_msa_export.errors import ExportError
 from edge_msa_export.folders import atomic_folder
+from edge_msa_export.profiles import INT4
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import (
@@ -192,6 +193,7 @@ def _make_manifest(content: _BundleContent) -> Manifest:
             for scheme, layers in graphs.int8_layers.items()
             if any(spec.scheme == scheme for spec in content.specs)
         },
+        int4=_int4_share(content),
         intervals=content.intervals,
         context=request.context,
         accuracy=content.accuracy,
@@ -200,6 +202,14 @@ def _make_manifest(content: _BundleContent) -> Manifest:
         files={},
         class_calibration=content.class_calibration,
     )
+
+
+def _int4_share(content: _BundleContent) -> float | None:
+    """Return the share of the parameters that the bundle's int4 graphs store in 4 bits, or None without such graphs."""
+    parameters = content.request.provenance.parameters
+    if not parameters or not any(spec.precision == INT4 for spec in content.specs):
+        return None
+    return content.graphs.int4_parameters / parameters
 
 
 def _make_modality_spec(name: str, graphs: GraphSet, request: ExportRequest) -> ModalitySpec:

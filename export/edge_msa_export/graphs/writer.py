@@ -15,7 +15,7 @@ from edge_msa_export.profiles import INT4
 from edge_msa_export.request import IR_SUFFIX, ExportRequest, GraphVariant
 from edge_msa_export.transforms.compact import WeightsFile, compact_graph
 from edge_msa_export.transforms.fp16 import to_fp16
-from edge_msa_export.transforms.int4_storage import Int4Packer
+from edge_msa_export.transforms.int4_storage import Int4Packer, count_packed
 from edge_msa_export.transforms.layer_norm import FIRST_VERSION_WITH_LAYER_NORM, decompose_layer_norms
 from edge_msa_export.transforms.openvino_ir import write_ir
 from edge_msa_export.transforms.tensorrt_weights import weights_to_qdq_pairs
@@ -40,11 +40,17 @@ class GraphWriter:
         self._folders: dict[str, dict[GraphKey, GraphFile]] = {}
         self._weights: dict[str, WeightsFile] = {}
         self._findings: list[LintFinding] = []
+        self._int4_parameters = 0
 
     @property
     def findings(self) -> tuple[LintFinding, ...]:
         """The warnings and notes of the lint for the graphs written so far."""
         return tuple(self._findings)
+
+    @property
+    def int4_parameters(self) -> int:
+        """How many parameters the int4 graphs store in 4 bits; 0 if there are none so far."""
+        return self._int4_parameters
 
     def write(self, variant: GraphVariant, graphs: Mapping[GraphKey, onnx.ModelProto]) -> dict[GraphKey, GraphFile]:
         """Write the graphs of one variant, and return their files. Some backends do not use all graphs.
@@ -65,6 +71,7 @@ class GraphWriter:
                     continue
                 file = f"{variant.folder}/{key.file_stem}.{variant.suffix}"
                 prepared = prepare_graph(variant, graph, self._request, packer)
+                self._int4_parameters = max(self._int4_parameters, count_packed(prepared))
                 findings = lint(prepared, target)
                 raise_for_errors(findings, target, file)
                 self._findings += findings

@@ -138,7 +138,7 @@ def quantize_blocks(values: NDArray[np.int8]) -> tuple[NDArray[np.int8], NDArray
     best_factor = np.zeros(largest.shape, np.int8)
     for share in _SHRINKING:
         # The largest weight becomes -8, the integer with the largest magnitude.
-        factor = np.clip(np.rint(largest / np.float32(_LOWEST / _FACTOR_STEPS * share)), -127, 127)
+        factor = np.clip(np.rint(largest * np.float32(share * _FACTOR_STEPS / _LOWEST)), -127, 127)
         factor[factor == 0] = 1
         integers = np.clip(np.rint(weights * (_FACTOR_STEPS / factor)), _LOWEST, _HIGHEST)
         error = np.square(integers * (factor / _FACTOR_STEPS) - weights).sum(axis=-1, keepdims=True)

@@ -392,6 +392,10 @@ class Int8Share:
         return share
 
 
+_OPTIONAL = ("class_calibration", "int4")
+"""Fields of a manifest that are left out if they are None."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Manifest:
     """The content of `manifest.json`. Unknown fields are refused, so a newer schema is never loaded in part.
@@ -417,6 +421,8 @@ class Manifest:
         files: SHA-256 of every other file by its path in the bundle.
         class_calibration: the temperature of probabilities and the prediction sets of classes. None for other tasks,
             and if there were no data to calibrate them. The field is left out if it is None.
+        int4: share of the parameters, 0 to 1, that int4 graphs store in 4 bits. They compute in the same layers in int8
+            as int8 graphs. None, and left out, without such graphs.
     """
 
     schema: int
@@ -437,18 +443,26 @@ class Manifest:
     license: str
     files: Mapping[str, str]
     class_calibration: ClassCalibration | None = None
+    int4: float | None = None
 
     def describe_precision(self, backend: str, precision: str) -> str:
-        """Return a precision as text; of int8, with its share: `int8: 11 of 15 layers, 97 % of MACs`."""
+        """Return a precision as text, with its shares: `int8: 11 of 15 layers, 97 % of MACs`.
+
+        The text of int4 goes on with the share of its parameters: `in int8, 96 % of parameters in 4 bits`.
+        """
         schemes = {spec.scheme for spec in self.graphs if (spec.backend, spec.precision) == (backend, precision)}
         shares = [self.int8[scheme] for scheme in sorted(schemes) if scheme in self.int8]
-        return f"{precision}: {shares[0]}" if shares else precision
+        text = f"{precision}: {shares[0]}" if shares else precision
+        if precision == "int4" and self.int4 is not None:
+            text += f" in int8, {math.floor(100 * self.int4 + 1e-9)} % of parameters in 4 bits"
+        return text
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values."""
         value = {**dataclasses.asdict(self), "graphs": [graph.to_json() for graph in self.graphs]}
-        if self.class_calibration is None:
-            del value["class_calibration"]
+        for name in _OPTIONAL:
+            if value[name] is None:
+                del value[name]
         return value
 
     @classmethod
@@ -460,8 +474,8 @@ class Manifest:
         """
         if isinstance(value, Mapping) and value.get("schema") != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}, got {value.get('schema')!r}")
-        names = [field.name for field in dataclasses.fields(cls) if field.name != "class_calibration"]
-        fields = JsonFields(value, "", names, optional=("class_calibration",))
+        names = [field.name for field in dataclasses.fields(cls) if field.name not in _OPTIONAL]
+        fields = JsonFields(value, "", names, optional=_OPTIONAL)
         language, intervals, context = (fields.raw(name) for name in ("language", "intervals", "context"))
         classes = fields.raw("class_calibration")
         return cls(
@@ -488,6 +502,7 @@ class Manifest:
             license=fields.text("license"),
             files=fields.text_mapping("files"),
             class_calibration=None if classes is None else ClassCalibration.from_json(classes, "class_calibration"),
+            int4=fields.optional_number("int4"),
         )
 
 

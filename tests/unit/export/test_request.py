@@ -29,8 +29,34 @@ def test_openvino_ir_for_a_device_without_openvino_is_an_error(laptop_request: E
 
 
 def test_unknown_precision_is_an_error(laptop_request: ExportRequest) -> None:
-    with pytest.raises(ExportError, match="Unknown precision 'int4'"):
-        replace(laptop_request, precisions=("int4",))
+    with pytest.raises(ExportError, match="Unknown precision 'int2'"):
+        replace(laptop_request, precisions=("int2",))
+
+
+def test_int4_is_exported_on_request_only(text_encoder_request: ExportRequest) -> None:
+    request = replace(text_encoder_request, ranges={"text_encoder.w:input": (-1.0, 1.0)})
+    assert "int4" not in {variant.precision for variant in list_variants(request)}
+    variants = list_variants(replace(request, precisions=("int4",)))
+    assert {(variant.backend, variant.precision, variant.scheme) for variant in variants} == {
+        (backend.name, precision, backend.scheme if precision == "int4" else "")
+        for backend in request.profile.backends
+        for precision in ("fp32", "int4")
+    }
+
+
+def test_int4_is_refused_where_it_cannot_run(
+    laptop_request: ExportRequest, text_encoder_request: ExportRequest
+) -> None:
+    request = replace(text_encoder_request, precisions=("int4",), ranges={"text_encoder.w:input": (-1.0, 1.0)})
+    with pytest.raises(ProfileError, match="and this student has none"):
+        list_variants(replace(laptop_request, precisions=("int4",)))
+    with pytest.raises(ProfileError, match="Precision int4 needs a calibrated model"):
+        list_variants(replace(request, ranges=None))
+    tensorrt = find_profile("jetson-orin-nano").with_backends("tensorrt")
+    with pytest.raises(ProfileError, match="Precision int4 is not available on jetson-orin-nano"):
+        list_variants(replace(request, profile=tensorrt))
+    with pytest.raises(ProfileError, match="OpenVINO IR cannot store int4"):
+        replace(request, openvino_ir=True)
 
 
 @pytest.mark.parametrize("field", ["chunks", "windows"])
