@@ -194,6 +194,6 @@ def list_variants(request: ExportRequest) -> tuple[GraphVariant, ...]:
 
 
 def _list_precisions(backend: BackendProfile) -> tuple[str, ...]:
-    """Return the precisions of a backend. TensorRT builds its engines from float weights, so it cannot have int4."""
+    """Return the precisions of a backend. TensorRT quantizes float weights itself, so it has no int4."""
     has_int4 = "int8" in backend.precisions and backend.name != "tensorrt"
     return (*backend.precisions, INT4) if has_int4 else backend.precisions
