@@ -153,8 +153,7 @@ class StudentEncoder(nn.Module):
             length = frames.shape[1] + -frames.shape[1] % stride
             padded = torch.cat([zero_frames, frames], dim=1)[:, :length]
             frames = padded.reshape(len(frames), length // stride, -1)
-            count = _floor_divide(stride - 1 + valid.sum(dim=1, keepdim=True), stride)
-            valid = _prefix_mask(count, frames.shape[1])
+            valid = valid[:, ::stride]  # a row is complete if its last frame is valid
         return frames, valid
 
     def encode_rows(self, rows: Tensor, valid: Tensor) -> Tensor:
@@ -199,7 +198,9 @@ class StudentEncoder(nn.Module):
 
     def _scores(self, features: Tensor, valid: Tensor) -> Tensor:
         scores: Tensor = self.score(features)
-        return scores + ((valid - 1) * _UNATTENDED)[:, None, :]
+        penalties = (valid - 1) * _UNATTENDED
+        # For a single sample (1, T) broadcasts as it is, which saves the graphs a node.
+        return scores + (penalties if len(penalties) == 1 else penalties[:, None, :])
 
     def _pool(self, features: Tensor, valid: Tensor, state: EncoderState) -> tuple[Tensor, Tensor, Tensor]:
         """Return the softmax-weighted mean over all frames so far (online softmax, Milakov and Gimelshein 2018)."""

@@ -41,17 +41,18 @@ class StudentFusion(nn.Module):
         self.output = nn.Linear(hidden, outputs)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Mapping[str, Tensor], available: Tensor) -> Tensor:
+    def forward(self, tokens: Mapping[str, Tensor], available: Tensor | None = None) -> Tensor:
         """Return the predictions, (B, outputs).
 
         Args:
             tokens: (B, M, C) by modality. An omitted modality is absent in the whole batch.
-            available: (B, 3) float 0/1, in the order language, audio, vision.
+            available: (B, 3) float 0/1, in the order language, audio, vision. None if every sample has all modalities
+                in `tokens`.
         """
         prediction: Tensor = self.output(self.represent(tokens, available))
         return prediction
 
-    def represent(self, tokens: Mapping[str, Tensor], available: Tensor) -> Tensor:
+    def represent(self, tokens: Mapping[str, Tensor], available: Tensor | None = None) -> Tensor:
         """Return the fused representation, (B, hidden), from which the last layer makes the prediction."""
         query = self._query(tokens, available)
         total: Tensor | None = None
@@ -61,24 +62,32 @@ class StudentFusion(nn.Module):
             inputs = self.dropout(tokens[name])
             part = self.contributions[name](inputs.flatten(1))
             if name in self.keys:
-                part = part + self.values[name](self._attend(name, inputs, query))
-            part = part * _availability(available, name)
+                part = torch.addmm(part, self._attend(name, inputs, query), self.values[name].weight.t())
+            if available is not None:
+                part = part * _availability(available, name)
             total = part if total is None else total + part
         if total is None:
             raise ValueError("A prediction needs the tokens of at least one modality.")
         hidden = torch.relu(total)
         return hidden + torch.relu(self.mix(hidden))
 
-    def _query(self, tokens: Mapping[str, Tensor], available: Tensor) -> Tensor:
+    def _query(self, tokens: Mapping[str, Tensor], available: Tensor | None) -> Tensor:
         if self.query is None or "language" not in tokens:
             return self.default_query
-        has_language = _availability(available, "language")
         query: Tensor = self.query(tokens["language"].flatten(1))
+        if available is None:
+            return query
+        has_language = _availability(available, "language")
         return query * has_language + self.default_query * (1 - has_language)
 
     def _attend(self, name: str, tokens: Tensor, query: Tensor) -> Tensor:
-        scores = (self.keys[name](tokens) * query[:, None, :]).sum(dim=2, keepdim=True)
-        return (torch.softmax(scores * self.scale, dim=1) * tokens).sum(dim=1)
+        """Return the mean of the tokens, weighted by how well their keys match the query, (B, C).
+
+        Mapping the query to the width of the tokens is equivalent to mapping each token to a key, and cheaper.
+        """
+        direction = torch.matmul(query, self.keys[name].weight * self.scale)
+        weights = torch.softmax(torch.matmul(tokens, direction[:, :, None]), dim=1)
+        return torch.matmul(weights.transpose(1, 2), tokens).flatten(1)
 
 
 def _availability(available: Tensor, name: str) -> Tensor:

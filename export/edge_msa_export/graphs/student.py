@@ -228,8 +228,7 @@ class _WindowModule(nn.Module):
             normalize = cast("Normalize", self.normalization[name])
             rows, valid = encoder.stack_whole(inputs[2 * index], inputs[2 * index + 1], normalize.zero_frames)
             tokens[name] = encoder.encode_rows(normalize(rows), valid)
-        available = torch.tensor([[float(name in self.names) for name in MODALITIES]])
-        return cast("Tensor", self.fusion(tokens, available))
+        return cast("Tensor", self.fusion(tokens))
 
 
 def _build_step(

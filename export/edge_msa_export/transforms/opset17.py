@@ -15,6 +15,7 @@ import onnx
 from onnx import checker, helper, numpy_helper
 
 from edge_msa_export.errors import ExportError
+from edge_msa_export.transforms.causal_padding import fold_causal_padding
 
 OPSET = 17
 IR_VERSION = 8
@@ -49,6 +50,7 @@ def to_opset17(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in result.graph.node:
         _lower(node, result.graph)
     _fold_constant_fills(result.graph)
+    fold_causal_padding(result.graph)
     _drop_unused_constants(result.graph)
     _anonymize(result)
     del result.opset_import[:]

@@ -157,6 +157,16 @@ def test_samples_of_a_batch_can_lack_different_modalities() -> None:
         assert_close_to_scale(together[row : row + 1], student(alone, masks))
 
 
+def test_fusion_without_availability_equals_that_with_all_available() -> None:
+    student = network()
+    tokens = {name: torch.randn(3, 3, 8) for name in DIMS}
+    available = torch.ones(3, 3)
+    assert_close_to_scale(student.fusion(tokens), student.fusion(tokens, available))
+    del tokens["audio"]
+    available[:, 1] = 0
+    assert_close_to_scale(student.fusion(tokens), student.fusion(tokens, available))
+
+
 def test_modality_of_zeros_differs_from_an_absent_one() -> None:
     student = network()
     frames, valid = sample()
