@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,8 @@ class StudentFusion(nn.Module):
             inputs = self.dropout(tokens[name])
             part = self.contributions[name](inputs.flatten(1))
             if name in self.keys:
-                part = torch.addmm(part, self._attend(name, inputs, query), self.values[name].weight.t())
+                weight = cast("nn.Linear", self.values[name]).weight
+                part = torch.addmm(part, self._attend(name, inputs, query), weight.t())
             if available is not None:
                 part = part * _availability(available, name)
             total = part if total is None else total + part
@@ -85,7 +87,8 @@ class StudentFusion(nn.Module):
 
         Mapping the query to the width of the tokens is equivalent to mapping each token to a key, and cheaper.
         """
-        direction = torch.matmul(query, self.keys[name].weight * self.scale)
+        weight = cast("nn.Linear", self.keys[name]).weight
+        direction = torch.matmul(query, weight * self.scale)
         weights = torch.softmax(torch.matmul(tokens, direction[:, :, None]), dim=1)
         return torch.matmul(weights.transpose(1, 2), tokens).flatten(1)
 

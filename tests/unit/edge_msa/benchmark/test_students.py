@@ -24,11 +24,12 @@ def test_almt_and_every_variant_of_each_size_are_measured(latencies: tuple[Stude
 
 def test_speedups_are_relative_to_almt(latencies: tuple[StudentLatency, ...]) -> None:
     almt = latencies[0]
-    assert almt.p50_speedup == almt.min_speedup == 1
+    assert almt.p50_speedup == almt.min_speedup == almt.warm_speedup == 1
     for item in latencies[1:]:
         assert 0 < item.min_ms <= item.p50_ms
         assert item.p50_speedup == pytest.approx(almt.p50_ms / item.p50_ms)
         assert item.min_speedup == pytest.approx(almt.min_ms / item.min_ms)
+        assert item.warm_speedup == pytest.approx(almt.warm_ms / item.warm_ms)
 
 
 def test_size_includes_the_weights(latencies: tuple[StudentLatency, ...]) -> None:
