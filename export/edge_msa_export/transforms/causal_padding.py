@@ -1,4 +1,4 @@
-"""Turns the zeros in front of the frames of a window graph into the padding of the convolution that reads them.
+"""Turns the zeros before the frames of a window graph into the padding of the convolution that reads them.
 
 In a step graph, a causal convolution reads the concatenation of its memory and the new frames. In a window graph the
 memory is a constant of zeros, so the convolution can pad its input itself, and needs no Concat.

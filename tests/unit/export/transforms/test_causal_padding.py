@@ -38,7 +38,7 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     return folded
 
 
-def test_zeros_in_front_of_the_frames_become_padding() -> None:
+def test_zeros_before_the_frames_become_padding() -> None:
     model = make_causal_model(np.zeros((1, 3, 4), np.float32))
     folded = fold(model)
     assert [node.op_type for node in folded.graph.node] == ["Conv", "ReduceMax"]
