@@ -24,6 +24,7 @@ from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.benchmark.machine import describe_machine
+from edge_msa.config.students import StudentRecipe, TextRecipe
 from edge_msa.console import print_note, print_result, print_step
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.predictors import open_session
@@ -73,7 +74,7 @@ class _Finisher:
             target=context.profile.name,
             backend=context.backend,
             error_name=error_name(context.dataset.task),
-            subset=subsets_of(context.dataset.dims)[-1].value,
+            subset=subsets_of(["language"] if context.text_layers else context.dataset.dims)[-1].value,
             trials=tuple(trials),
             provenance=_provenance(context),
         )
@@ -147,10 +148,16 @@ def _provenance(context: SearchContext) -> dict[str, str]:
     return describe_machine() | {
         "data": f"{dataset.name}, {samples}, SHA-256 {dataset.digest}",
         "seed": f"{config.seed}, and {config.seeds - 1} more for the answer",
-        "epochs per trial": str(context.default_recipe.epochs),
+        "epochs per trial": _describe_epochs(context.default_recipe),
         "teacher": str(context.teacher),
         "inputs": ", ".join(f"{name} {digest}" for name, digest in context.inputs.items()),
     }
+
+
+def _describe_epochs(recipe: StudentRecipe | TextRecipe) -> str:
+    if isinstance(recipe, StudentRecipe):
+        return str(recipe.epochs)
+    return f"{recipe.transfer.epochs} and {recipe.final.epochs}, in the two stages"
 
 
 def _load_record(path: Path, cache_key: str) -> SearchRecord | None:

@@ -17,7 +17,8 @@ from typing import Any
 from edge_msa.config.section import RecipeSection
 from edge_msa.errors import UsageError
 
-PRECISION = "precision"
+PRECISION, LAYERS = "precision", "layers"
+"""Dimensions that are no fields of a recipe: the precision, and the number of layers that a text encoder keeps."""
 Value = int | float | str | bool
 Params = Mapping[str, Value]
 _MAX_LISTED = 10_000
@@ -111,6 +112,10 @@ DEFAULT_DIMENSIONS: Mapping[str, Dimension] = {
 }
 """Sizes of the student. The precisions of the backend are added to them."""
 
+_SHARES = Choices((0.0, 0.25, 0.5, 0.75))
+TEXT_DIMENSIONS: Mapping[str, Dimension] = {"prune.heads": _SHARES, "prune.neurons": _SHARES}
+"""Shares of heads and neurons that a text encoder loses. The numbers of layers and the precisions are added to them."""
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -150,21 +155,27 @@ def params_key(params: Params) -> tuple[tuple[str, Value], ...]:
     return tuple(sorted(params.items()))
 
 
-def parse_space(table: Mapping[str, Any], fields: Mapping[str, Any], precisions: Sequence[str]) -> SearchSpace:
+def parse_space(
+    table: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    precisions: Sequence[str],
+    default: Mapping[str, Dimension] = DEFAULT_DIMENSIONS,
+) -> SearchSpace:
     """Return the search space of a recipe's `search.space` table.
 
     Args:
         table: For each dimension a list of values, or a table with `low`, `high` and optionally `step` or `log`. An
-            empty table selects `DEFAULT_DIMENSIONS`.
-        fields: Values of the default recipe, as `flatten_recipe` returns them.
+            empty table selects `default`.
+        fields: Values of the default recipe, as `flatten_recipe` returns them, and of dimensions that are no fields.
         precisions: Precisions of the target's backend.
+        default: The space of an empty table, without the precision.
 
     Raises:
         UsageError: A name is not a field of the recipe, or a dimension is not valid.
     """
     dimensions = {name: _parse_dimension(name, value) for name, value in table.items()}
     if set(dimensions) <= {PRECISION}:
-        dimensions = {name: value for name, value in DEFAULT_DIMENSIONS.items() if name in fields} | dimensions
+        dimensions = {name: value for name, value in default.items() if name in fields} | dimensions
     dimensions.setdefault(PRECISION, Choices(tuple(precisions)))
     for name, dimension in dimensions.items():
         if name != PRECISION and name not in fields:
@@ -193,14 +204,14 @@ def flatten_recipe(recipe: RecipeSection) -> dict[str, Any]:
 
 
 def nest_params(params: Params) -> dict[str, Any]:
-    """Return values with dotted names as nested tables of a recipe, without the precision."""
+    """Return values with dotted names as nested tables of a recipe, without those that are no fields of it."""
     tables: dict[str, Any] = {}
     for name, value in params.items():
         *path, last = name.split(".")
         table = tables
         for part in path:
             table = table.setdefault(part, {})
-        if name != PRECISION:
+        if name not in (PRECISION, LAYERS):
             table[last] = value
     return tables
 

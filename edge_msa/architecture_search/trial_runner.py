@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 from edge_msa.architecture_search.context import SearchContext
-from edge_msa.architecture_search.space import PRECISION, Params
+from edge_msa.architecture_search.space import LAYERS, PRECISION, Params
 from edge_msa.architecture_search.trials import ClaimedTrial, TrialResult
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.precisions import choose_precision, measure_precisions, skip_latency
-from edge_msa.config.students import StudentRecipe
+from edge_msa.config.students import StudentRecipe, TextRecipe
 from edge_msa.data.tasks import Task
 from edge_msa.deployment.graphs import load_student_graphs
 from edge_msa.deployment.request import make_export_request
@@ -26,6 +26,7 @@ from edge_msa.errors import TrainingError, UsageError
 from edge_msa.evaluation.metrics import describe, gate_metric
 from edge_msa.evaluation.predictors import open_session, run_predictor
 from edge_msa.models.student import untrained_student
+from edge_msa.training.run_data import encode_texts_for_run
 from edge_msa_calibrate.errors import CalibrationError, GateFailedError
 from edge_msa_calibrate.gate import GateLimits
 from edge_msa_export.build import build_graphs
@@ -64,6 +65,11 @@ class SearchSteps(Protocol):
     def distill_student(self, context: SearchContext, recipe: StudentRecipe, output_dir: Path, *, seed: int) -> None:
         """Distill a student from the teacher."""
 
+    def distill_text_model(
+        self, context: SearchContext, recipe: TextRecipe, layers: int | None, output_dir: Path, *, seed: int
+    ) -> None:
+        """Distill a text model from the teacher, whose encoder keeps the first `layers`."""
+
     def calibrate_student(self, context: SearchContext, student: Path, output_dir: Path, *, seed: int) -> None:
         """Calibrate a student."""
 
@@ -77,8 +83,9 @@ class SearchSteps(Protocol):
 class TrialRunner:
     """Runs trials in this process. A context manager.
 
-    Latency is measured interleaved with a reference: the untrained student of the default recipe in fp32. Its latency
-    does not depend on its weights, so no worker has to wait until another worker has trained it.
+    Latency is measured interleaved with a reference in fp32: the untrained student of the default recipe, or the text
+    model that is the teacher. The latency of a student does not depend on its weights, so no worker has to wait until
+    another worker has trained it.
     """
 
     def __init__(self, context: SearchContext, steps: SearchSteps) -> None:
@@ -128,17 +135,22 @@ class TrialRunner:
         """
         context = self._context
         recipe = context.recipe_for(params)
-        key = hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest()[:10]
+        layers = context.layers_for(params)
+        values = recipe.model_dump() | ({LAYERS: layers} if layers else {})
+        key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
         folder = context.config.output_dir / STUDENTS_FOLDER / f"{key}-seed{seed}"
         with wait_for_turn(folder, f"the student {folder.name}"):
-            self._steps.distill_student(context, recipe, folder / "student", seed=seed)
+            if isinstance(recipe, TextRecipe):
+                self._steps.distill_text_model(context, recipe, layers, folder / "student", seed=seed)
+            else:
+                self._steps.distill_student(context, recipe, folder / "student", seed=seed)
             self._steps.calibrate_student(context, folder / "student", folder / "calibrated", seed=seed)
         return load_run(folder / "calibrated", "calibration")
 
     def _measure_error(self, run: Run, precision: str, scratch: Path) -> tuple[float, Session]:
         """Return the validation error, predicted by the backend, and a session for the latency measurement."""
         context = self._context
-        student = load_deployable_student(run, context.dataset)
+        student = load_deployable_student(run, encode_texts_for_run(run, context.dataset))
         request = make_export_request(student, context.profile, "trial", precision=precision)
         graphs = build_graphs(student.network, request, scratch / "graphs", load_student_graphs(student))
         if reason := graphs.refused.get((context.backend, precision)):
@@ -156,13 +168,16 @@ class TrialRunner:
     def _open_reference(self, run: Run) -> Session:
         """Build the reference with the data and normalization of the first trial, which all trials share."""
         context, folder = self._context, Path(self._scratch.name)
-        calibrated = load_deployable_student(run, context.dataset)
+        if isinstance(context.default_recipe, TextRecipe):
+            run = load_run(context.teacher)
+        calibrated = load_deployable_student(run, encode_texts_for_run(run, context.dataset))
         request = make_export_request(
             dataclasses.replace(calibrated, calibration=None), context.profile, "trial", precision="fp32"
         )
-        spec = run.spec
-        config = context.default_recipe.network_config(spec.dims, spec.task, takes_text=spec.text_input is not None)
-        student = untrained_student(config, seed=0)
+        student, spec = calibrated.network, run.spec
+        if isinstance(context.default_recipe, StudentRecipe):
+            config = context.default_recipe.network_config(spec.dims, spec.task, takes_text=False)
+            student = untrained_student(config, seed=0)
         graphs = build_graphs(student, request, folder / "graphs")
         bundle = open_bundle(write_candidate(folder / "reference", graphs, request))
         self._reference = open_session(bundle, context.backend, "fp32")

@@ -66,6 +66,7 @@ class Settings:
     hrlf: Mapping[str, Any] = field(default_factory=dict)
     almt: Mapping[str, Any] = field(default_factory=dict)
     student: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
     search: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -78,4 +79,4 @@ def load_settings(recipe: AnyPath | Mapping[str, Any] | None) -> Settings:
     tables = load_tables(recipe)
     pipeline = PipelineRecipe().updated(tables.get("pipeline", {}), where="pipeline")
     student_recipe(tables.get("student", {}), pipeline.data)  # an invalid table must fail before the teacher is trained
-    return Settings(pipeline, **{name: tables.get(name, {}) for name in ("hrlf", "almt", "student", "search")})
+    return Settings(pipeline, **{name: tables.get(name, {}) for name in ("hrlf", "almt", "student", "text", "search")})

@@ -37,7 +37,7 @@ from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, is_dry_run
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import Run
-from edge_msa.config.students import StudentRecipe
+from edge_msa.config.students import StudentRecipe, TextRecipe
 from edge_msa.console import (
     keep_progress,
     print_note,
@@ -56,6 +56,7 @@ from edge_msa.workflows.distill import distill_on_setup
 from edge_msa.workflows.export import export_bundle
 from edge_msa.workflows.hardware import start_hardware
 from edge_msa.workflows.outputs import output_container
+from edge_msa.workflows.text import distill_text
 from edge_msa.workflows.train import train_on_dataset
 from edge_msa_runtime.interrupts import handle_interrupts
 from edge_msa_runtime.output_paths import CONTAINER, check_output
@@ -91,6 +92,21 @@ class WorkflowSteps:
         if self._setup is None:
             self._setup = prepare_distillation(context.data, [context.teacher], (), context.config.task)
         distill_on_setup(self._setup, recipe, output_dir, seed=seed, context=training)
+
+    def distill_text_model(
+        self, context: SearchContext, recipe: TextRecipe, layers: int | None, output_dir: Path, *, seed: int
+    ) -> None:
+        """Run `edge-msa text distill`."""
+        distill_text(
+            context.teacher,
+            transcripts=context.data,
+            output_dir=output_dir,
+            text_encoder="encoder",
+            layers=layers,
+            recipe={"text": recipe.model_dump()},
+            seed=seed,
+            task=context.config.task,
+        )
 
     def calibrate_student(self, context: SearchContext, student: Path, output_dir: Path, *, seed: int) -> None:
         """Run `edge-msa calibrate`."""
@@ -211,8 +227,10 @@ def search(
         trials: Total number of trials across all workers.
         output_dir: Folder for the runs, the bundles and the page.
         storage: File or database URL that workers share (default: `search.db` in `output_dir`).
-        teacher: Run of `train` (default: train one teacher, HRLF unless the recipe names another).
-        recipe: TOML file or mapping with the tables `search` (its `space`) and `student` (the default recipe).
+        teacher: Run of `train`, or a text model with an encoder, whose students take raw words (default: train one
+            teacher, HRLF unless the recipe names another).
+        recipe: TOML file or mapping with the tables `search` (its `space`) and `student`, or `text` if the teacher is a
+            text model (the default recipe).
         epochs: Number of epochs of each trial, instead of the recipe's.
         num_samples: Number of training samples, drawn with `seed` (default: all).
         seeds: Number of seeds that the best recipes are trained with, at most 20.

@@ -9,17 +9,20 @@ from typing import Any
 import pytest
 
 from edge_msa.architecture_search import trial_runner
-from edge_msa.artifacts.runs import Run
+from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.cli import run
 from edge_msa.config.students import StudentRecipe
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
-from edge_msa.errors import TrainingError
+from edge_msa.errors import TrainingError, UsageError
+from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.training.distillation.setup import DistillationSetup
+from edge_msa.training.text.load import load_text_input
 from edge_msa.workflows import search
 from edge_msa.workflows.distill import distill_on_setup
+from edge_msa.workflows.text import train_text
 from edge_msa_runtime.bundle.loader import open_bundle
 
 RECIPE = """
@@ -107,6 +110,72 @@ def test_a_search_writes_answer_bundles_and_page(
     again = capsys.readouterr().out
     assert "== " not in again.replace("== teacher", "")
     assert json.loads(again.splitlines()[-1]) == record
+
+
+TEXT_RECIPE: dict[str, Any] = {
+    "text": {
+        "width": 8,
+        "hidden": 8,
+        "tokens": 2,
+        "transfer": {"epochs": 1, "learning_rate": 1e-3},
+        "final": {"epochs": 1, "learning_rate": 1e-3},
+    },
+    "search": {"space": {"layers": [1, 2], "prune.heads": [0.0, 0.5], "precision": ["fp32"]}},
+    "pipeline": {"num_samples": 8, "max_drop": 100.0},
+}
+
+
+@pytest.fixture(scope="module")
+def transcripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("texts") / "texts.csv"
+    texts = [("i love it", 2), ("not at all", -2), ("i love it all", 1), ("i not it", -1)]
+    rows = [f"{text},{mode},{label}" for mode in ("train", "valid", "test") for text, label in texts * 3]
+    path.write_text("\n".join(["text,mode,label", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def text_teacher(transcripts: Path, toy_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recipe = {"text": {**TEXT_RECIPE["text"], "max_tokens": 16}}
+    folder = tmp_path_factory.mktemp("text") / "teacher"
+    return train_text(transcripts, encoder=toy_encoder, output_dir=folder, recipe=recipe, task="mosi").path
+
+
+@pytest.mark.slow
+def test_a_search_with_a_text_teacher_prunes_its_encoder(
+    transcripts: Path, text_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_runner, "RUNS_PER_ROUND", 5)
+    options: dict[str, Any] = {"target": "laptop-x86", "trials": 9, "seeds": 1, "task": "mosi"}
+    result = search.search(
+        transcripts, teacher=text_teacher, output_dir=tmp_path / "out", recipe=TEXT_RECIPE, **options
+    )
+    points = {(row["layers"], row["prune.heads"]) for row in result.rows}
+    assert points == {(1, 0.0), (1, 0.5), (2, 0.0), (2, 0.5)}
+    (default,) = [row for row in result.rows if row["default"]]
+    assert (default["layers"], default["prune.heads"]) == (2, 0.0)
+    for trial in result.record.trials:
+        run_dir = tmp_path / "out" / "students" / str(trial.student) / "calibrated"
+        encoder = load_text_input(load_run(run_dir)).text_encoder
+        assert isinstance(encoder, TransformerTextEncoder)
+        assert encoder.layers == trial.params["layers"]
+        assert encoder.widths is not None
+        pruned = trial.params["prune.heads"] == 0.5
+        assert sum(encoder.widths.heads) == encoder.layers * (1 if pruned else 2)
+
+
+def test_dimensions_that_do_not_fit_a_text_teacher_are_rejected(
+    transcripts: Path, text_teacher: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"target": "laptop-x86", "trials": 1, "teacher": text_teacher, "task": "mosi"}
+    for space, message in (
+        ({"layers": [3]}, r"search\.space\.layers must be from 1 to 2, got 3"),
+        ({"width": [4], "depth": [1]}, "Unknown field 'depth' in search.space"),
+        ({"prune.heads": [1.0]}, r"prune\.heads must be less than 1"),
+    ):
+        recipe = TEXT_RECIPE | {"search": {"space": space}}
+        with pytest.raises(UsageError, match=message):
+            search.search(transcripts, output_dir=tmp_path / "out", recipe=recipe, **options)
 
 
 def run_rejected(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
