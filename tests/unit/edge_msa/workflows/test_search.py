@@ -171,7 +171,7 @@ def test_dimensions_that_do_not_fit_a_text_teacher_are_rejected(
     for space, message in (
         ({"layers": [3]}, r"search\.space\.layers must be from 1 to 2, got 3"),
         ({"width": [4], "depth": [1]}, "Unknown field 'depth' in search.space"),
-        ({"prune.heads": [1.0]}, r"prune\.heads must be less than 1"),
+        ({"prune.heads": [1.0]}, r"search\.space\.prune\.heads must be below 1, got 1\.0"),
     ):
         recipe = TEXT_RECIPE | {"search": {"space": space}}
         with pytest.raises(UsageError, match=message):
