@@ -96,8 +96,11 @@ def _assemble_split(name: SplitName, raw: RawSplit, task: Task, options: LoadOpt
             f"{name}: {format_part(empty, len(ids), 'sample', 'has', 'have')} no valid frame of any modality"
         )
     positions = _positions(raw, groups)
-    earlier = earlier_texts(texts, groups, positions or (math.nan,) * len(ids)) if texts else ()
-    return Split(ids, tuple(groups), labels, modalities, texts, positions, earlier)
+    split = Split(ids, tuple(groups), labels, modalities, texts, positions)  # checks that all have the same samples
+    if not texts:
+        return split
+    earlier = earlier_texts(texts, groups, positions or (math.nan,) * len(ids))
+    return dataclasses.replace(split, earlier=earlier)
 
 
 def _positions(raw: RawSplit, groups: Sequence[str]) -> tuple[float, ...]:

@@ -53,7 +53,7 @@ def _never(*_: Any, **__: Any) -> Any:
 def test_no_command_loads_a_graph_that_refers_to_memory(
     foreign_bundle: Path, command: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("session.open_backend", "variants.load", "graphs.Graphs._load"):
+    for name in ("loading.open_backend", "variants.load", "graphs.Graphs._load"):
         monkeypatch.setattr(f"edge_msa_runtime.{name}", _never)
     monkeypatch.setattr("onnx.load", _never)
     with pytest.raises(BundleError, match=r"window-a.onnx cannot be used: .* refers to .*_ORT_MEM_ADDR_"):

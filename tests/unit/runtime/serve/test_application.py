@@ -59,7 +59,10 @@ def test_text_is_predicted(make_client: Callable[..., Any]) -> None:
         ("{", "The body must be JSON: Expecting property name enclosed in double quotes at column 2."),
         ("[1]", "The body must be a JSON object, got [1]."),
         ("[" * 100_000, "The body "),
-        ('{"sound": []}', "Unknown field 'sound'. Known fields: text, language, audio, vision, valid, truncate, context."),
+        (
+            '{"sound": []}',
+            "Unknown field 'sound'. Known fields: text, language, audio, vision, valid, truncate, context.",
+        ),
         ("{}", "No modality has a valid frame. Pass at least one of language, audio, vision."),
         ('{"audio": [[1, 2, 3]]}', "audio must be an array of shape (frames, 2), got (1, 3)."),
         ('{"audio": [[NaN, 1]]}', "audio must have finite values"),
