@@ -811,10 +811,16 @@ def _calibrate_classes(
     fit = fit_temperature(split, reference)
     if fit is None:
         return ClassCalibration()
-    print_note(
-        f"Temperature {fit.temperature:.2f}: on validation, the expected calibration error of the probabilities is "
-        f"{100 * fit.ece:.1f} % instead of {100 * fit.ece_before:.1f} %."
-    )
+    if fit.temperature == fit.fitted:
+        print_note(
+            f"Temperature {fit.temperature:.2f}: on validation, the expected calibration error of the probabilities is "
+            f"{100 * fit.ece:.1f} % instead of {100 * fit.ece_before:.1f} %."
+        )
+    else:
+        print_note(
+            f"Temperature 1: the fitted one, {fit.fitted:.2f}, does not make the probabilities better on validation "
+            "videos that it was not fitted on."
+        )
     return ClassCalibration(fit.temperature, calibrate_sets(outputs, split, measured, fit.temperature))
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,27 @@ def test_one_temperature_serves_all_subsets_and_ignores_samples_without_a_label(
     fit = fit_temperature(split, values)
     assert fit is not None
     assert 1.0 < fit.temperature < 2.0
+
+
+def test_a_temperature_that_does_not_help_other_videos_is_not_used() -> None:
+    split, logits = drawn_split()
+    half = len(logits) // 2
+    split = dataclasses.replace(split, groups=("first",) * half + ("second",) * half)
+    logits[:half] *= 3.0  # the first video needs the temperature 3, and the second one 1 / 3
+    logits[half:] /= 3.0
+    fit = fit_temperature(split, {"l": logits})
+    assert fit is not None
+    assert fit.temperature == 1.0
+    assert fit.fitted != pytest.approx(1.0, rel=0.1)
+    assert (fit.nll, fit.ece) == (fit.nll_before, fit.ece_before)
+
+
+def test_one_video_is_not_enough_for_a_temperature() -> None:
+    split, logits = drawn_split(200)
+    split = dataclasses.replace(split, groups=("one",) * 200)
+    fit = fit_temperature(split, {"l": 3 * logits})
+    assert fit is not None
+    assert fit.temperature == 1.0
 
 
 def test_there_is_no_temperature_without_labels() -> None:
