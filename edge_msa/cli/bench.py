@@ -381,8 +381,8 @@ def bench_models(
         typer.Option(
             "--baseline",
             metavar="NAME",
-            help="Further baseline: vader, a lexicon of English sentiment, scaled on the valid split.",
-            show_default="the constants only",
+            help="Baseline besides the constants: vader, a lexicon of English sentiment, scaled on the valid split.",
+            show_default="none",
         ),
     ] = None,
     backend: BundleBackend = "auto",
@@ -400,7 +400,7 @@ def bench_models(
         typer.Option(
             "--page",
             metavar="FILE",
-            help="File to write with the tables: HTML if it ends in .html, Markdown if in .md.",
+            help="File to write: a page with the tables, in HTML (.html) or Markdown (.md).",
             show_default="not written",
         ),
         Output(FILE),
@@ -410,8 +410,8 @@ def bench_models(
 ) -> None:
     r"""Compare models and baselines on the same samples, in one table per data set.
 
-    Prints MAE, Corr, Acc-2, Acc-7, size and latency, and the difference of MAE from the first model with its interval,
-    paired by video. Latency is measured for bundles, interleaved.
+    Prints MAE, Corr, Acc-2, Acc-7 and size, and the latency of bundles, measured interleaved. Prints the difference of
+    MAE from the first model with its interval, paired by video.
 
     Example:
         edge-msa bench models bundle-table bundle-encoder --data mosi.npz \

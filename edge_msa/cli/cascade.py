@@ -22,7 +22,7 @@ def cascade(
         typer.Option(
             "--mean-cost",
             metavar="SHARE",
-            help="Largest mean time of a prediction, as a share of the last bundle's, above 0 and at most 1.",
+            help="Limit of the mean time of a prediction, as a share of the last bundle's: above 0, at most 1.",
         ),
     ] = 0.4,
     backend: BundleBackend = "auto",
@@ -30,10 +30,10 @@ def cascade(
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """Make a cascade of bundles: the first answers, and the next is asked where that answer is uncertain.
+    """Make a cascade of bundles, which asks a larger bundle only if the answer of a smaller one is uncertain.
 
-    Measures the time of each bundle on this machine. Chooses on the validation split when to ask on, so that the mean
-    time is at most --mean-cost of the last bundle's. Prints the error over the mean time.
+    Measures the time of each bundle on this machine. Chooses on the validation split when to ask the next bundle, so
+    that the mean time stays within --mean-cost. Prints the error for several mean times.
 
     Example:
         edge-msa cascade bundle-table bundle-base --data mosi.npz --output-dir cascade

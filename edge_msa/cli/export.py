@@ -58,7 +58,7 @@ def export(
             "--precision",
             metavar="NAME",
             help=PRECISION_HELP,
-            show_default="auto, the fastest that passes the accuracy gate",
+            show_default="auto, the fastest except int4 that passes the accuracy gate",
         ),
     ] = "auto",
     max_drop: MaxDrop = 1.0,

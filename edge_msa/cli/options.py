@@ -20,8 +20,7 @@ TARGET_HELP = "Device, device family, or TOML file with a device profile. `edge-
 SEEDS_HELP = "Number of trainings of each model, with seeds 0 to N-1."
 SPLIT_HELP = "Split to use: train, valid or test."
 TASK_HELP = (
-    "What the labels mean: mosi, sims, emotions, regression or classes. classes:NAME,NAME states the classes in "
-    "their order."
+    "What the labels mean: mosi, sims, emotions, regression or classes. classes:NAME,NAME states the classes in order."
 )
 TEACHER_HELP = "Run of a teacher. Repeat the option for several teachers."
 OUTPUT_DIR_HELP = "Folder to write."
@@ -89,7 +88,7 @@ Context = Annotated[
         min=0,
         max=MAX_CONTEXT,
         metavar="N",
-        help="Number of earlier utterances of the same video that an encoder reads.",
+        help="Number of earlier utterances of the same video that the encoder reads with each text.",
         show_default="the recipe's, 0",
     ),
 ]

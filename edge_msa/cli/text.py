@@ -63,7 +63,7 @@ def text_train(
     precision: TrainingPrecision = "auto",
     task: ScoreTask = None,
 ) -> None:
-    r"""Train a text model on transcripts with scores.
+    r"""Train a text model on transcripts with labels.
 
     The last file determines the task, and its validation split selects the best epoch.
 
@@ -98,7 +98,7 @@ def text_distill(
         typer.Option(
             "--texts",
             metavar="FILE",
-            help="File with more transcripts, of which only the texts are used. Repeat the option for several files.",
+            help="File with more transcripts, whose labels are ignored. Repeat the option for several files.",
             show_default="none",
         ),
         INPUT,
@@ -116,7 +116,7 @@ def text_distill(
         typer.Option(
             "--encoder",
             metavar="NAME",
-            help=f"{ENCODER_HELP} {_OTHER_ENCODERS} The student starts from it.",
+            help=f"{ENCODER_HELP} {_OTHER_ENCODERS} The student starts from this encoder.",
             show_default="that of the first teacher",
         ),
         INPUT,
@@ -132,8 +132,8 @@ def text_distill(
 ) -> None:
     """Distill one or several text models into a smaller one.
 
-    The student learns from the teachers' predictions on all transcripts, with or without scores. It starts from the
-    first teacher, or from --encoder.
+    The student learns from the teachers' predictions on all transcripts, labeled or not. It starts from the first
+    teacher, or from --encoder.
 
     Example:
         edge-msa text distill --teacher words --transcripts mosi.csv --output-dir out
@@ -160,7 +160,7 @@ def text_distill(
 
 @text_app.command("prune-vocabulary", cls=Command)
 def text_prune_vocabulary(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run of a student with text input."), INPUT],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run of a text model."), INPUT],
     transcripts: Transcripts,
     output_dir: OutputDir,
     words: Annotated[
@@ -168,16 +168,16 @@ def text_prune_vocabulary(
         typer.Option(
             "--words",
             metavar="FILE",
-            help="Text file with further words, one per line, such as a frequency list. The rest of a line is ignored.",
+            help="Text file with words to keep, one at the start of each line, such as a frequency list.",
             show_default="none",
         ),
         INPUT,
     ] = None,
 ) -> None:
-    r"""Remove the tokens from a text model that transcripts do not need.
+    r"""Remove the tokens that transcripts do not need from the vocabulary of a text model.
 
-    A multilingual encoder is mostly the vocabulary of other languages. Keeps the tokens of the train and valid splits,
-    and the single characters of their scripts. Predictions for these texts stay the same. Prints the sizes.
+    Makes multilingual encoders much smaller. Keeps the tokens of the train and valid splits, and the single characters
+    of their scripts. Predictions for these texts stay the same. Prints the sizes.
 
     Example:
         edge-msa text prune-vocabulary words --transcripts mosi.csv \

@@ -36,7 +36,7 @@ def prune_vocabulary(
     verbose: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Run:
-    """Remove the tokens from a text model that transcripts do not need, and write its run.
+    """Remove the tokens that transcripts do not need from the vocabulary of a text model, and write its run.
 
     Most of a multilingual encoder is the vocabulary of other languages. The tokens of the transcripts stay the same,
     and so do the predictions for them. Single characters of their scripts stay as well; words that the transcripts do
