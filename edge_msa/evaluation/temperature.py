@@ -25,6 +25,9 @@ from edge_msa_runtime.modalities import Subset
 _LOWEST, _HIGHEST = 0.05, 20.0
 _STEPS = 60
 """Bisections of the range, which leave less than float64 can distinguish."""
+_MARGIN = 1.01
+"""A fitted temperature that is closer to an end of the range by this factor is not determined by the data: without a
+wrong prediction, for example, the lowest one is the best."""
 _FOLDS = 10
 """Maximum number of parts that the videos are split into for the check on videos that were left out."""
 
@@ -51,7 +54,8 @@ def fit_temperature(split: Split, logits: Mapping[str, FloatArray]) -> Temperatu
     """Return the temperature with the lowest negative log-likelihood, the mean over subsets; None without labels.
 
     Temperatures are also fitted without some of the videos. If these do not lower the negative log-likelihood of the
-    videos that were left out, the result is 1: with few videos, a fitted temperature can make probabilities worse.
+    videos that were left out, the result is 1: with few videos, a fitted temperature can make probabilities worse. It
+    is also 1 if the data do not determine it, because no prediction is wrong.
 
     Args:
         split: The validation split of a task `classes`.
@@ -61,7 +65,8 @@ def fit_temperature(split: Split, logits: Mapping[str, FloatArray]) -> Temperatu
     if not pairs:
         return None
     fitted = _minimize(pairs)
-    temperature = fitted if _helps_other_videos(pairs) else 1.0
+    is_inside = _LOWEST * _MARGIN < fitted < _HIGHEST / _MARGIN
+    temperature = fitted if is_inside and _helps_other_videos(pairs) else 1.0
     return TemperatureFit(
         temperature,
         fitted,

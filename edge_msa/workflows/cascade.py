@@ -211,6 +211,12 @@ def cascade(
         provenance=_describe_origin(dataset, opened, names, measured, float(mean_cost), routes),
     )
     write_cascade(output, opened, manifest)
+    print_notes(
+        f"{subset}: {names[index]} alone is better on validation within --mean-cost, {fitted.losses[index]:.3f} "
+        f"instead of {fitted.policy.loss:.3f}: use its bundle"
+        for subset, fitted in routes.items()
+        for index in fitted.better_members(float(mean_cost))
+    )
     return FittedCascade(output, tuple(names), "mae" if dataset.task.is_score else "error rate", mean_cost, routes)
 
 

@@ -818,8 +818,8 @@ def _calibrate_classes(
         )
     else:
         print_note(
-            f"Temperature 1: the fitted one, {fit.fitted:.2f}, does not make the probabilities better on validation "
-            "videos that it was not fitted on."
+            f"Temperature 1: the fitted one, {fit.fitted:.2f}, is not reliable. The validation split has too few "
+            "videos, or no wrong prediction."
         )
     return ClassCalibration(fit.temperature, calibrate_sets(outputs, split, measured, fit.temperature))
 

@@ -7,10 +7,12 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from edge_msa.arguments import AnyPath, optional_source, path_of, sources_of
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, find_current_run, load_run, new_run, write_run
-from edge_msa.console import print_output, print_result, print_up_to_date
+from edge_msa.console import print_note, print_output, print_result, print_up_to_date
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.vocabulary import prune_vocabulary as prune_tokenizer
@@ -23,6 +25,8 @@ from edge_msa.workflows.outputs import output_folder
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
 
 _DIGITS = 12
+_MOST_UNKNOWN, _MANY_UNKNOWN = 0.5, 0.1
+"""Shares of unknown tokens in the transcripts above which the command stops, and above which it prints a note."""
 
 
 @api
@@ -77,6 +81,7 @@ def prune_vocabulary(
         print_up_to_date(run_dir)
         return run
     texts = [text for file, dataset in zip(files, datasets, strict=True) for text in _texts(dataset, file)]
+    _check_language(text_input, texts)
     size_before = _megabytes(text_input)
     pruned = _prune(text_input, [*texts, *listed])
     with new_run(run_dir, request.cache_key) as work:
@@ -106,6 +111,25 @@ def _prune(text_input: TextInput, texts: Sequence[str]) -> TextInput:
     pruned = prune_tokenizer(tokenizer.tokenizer, texts, keep_below=first)
     encoder.keep_tokens(pruned.kept)
     return TextInput(dataclasses.replace(tokenizer, tokenizer=pruned.tokenizer), encoder)
+
+
+def _check_language(text_input: TextInput, texts: Sequence[str]) -> None:
+    """Raise a UsageError if the model does not know most of the tokens, and note if it does not know many.
+
+    Raises:
+        UsageError: See above.
+    """
+    tokenizer = text_input.tokenizer
+    ids = np.concatenate([np.zeros(0, np.int64), *tokenizer.ids(texts)])
+    ids = ids[~np.isin(ids, sorted(set(tokenizer.special_ids) - {tokenizer.unknown}))]
+    unknown = float(np.mean(ids == tokenizer.unknown)) if len(ids) else 0.0
+    if unknown > _MOST_UNKNOWN:
+        raise UsageError(
+            f"The model does not know {100 * unknown:.0f} % of the tokens of the transcripts. Pass transcripts in the "
+            "language of the model."
+        )
+    if unknown > _MANY_UNKNOWN:
+        print_note(f"the model does not know {100 * unknown:.0f} % of the tokens of the transcripts")
 
 
 def _texts(dataset: Dataset, file: str) -> list[str]:

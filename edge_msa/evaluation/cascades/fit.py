@@ -88,6 +88,13 @@ class FittedRoute:
     losses: tuple[float, ...]
     """Loss of each member alone."""
 
+    def better_members(self, mean_cost: float) -> list[int]:
+        """Return the indices of members that alone have a lower loss, within the mean cost."""
+        costs = self.route.costs
+        return [
+            index for index, loss in enumerate(self.losses) if loss < self.policy.loss and costs[index] <= mean_cost
+        ]
+
 
 def fit_route(task: Task, scores: MemberScores, costs: Costs, mean_cost: float) -> FittedRoute:
     """Fit a route.
@@ -99,13 +106,18 @@ def fit_route(task: Task, scores: MemberScores, costs: Costs, mean_cost: float) 
         mean_cost: Largest mean time of the cascade, as a share of the last member's.
 
     Raises:
-        DataError: There are too few samples, or even the first member costs more.
+        DataError: There are too few samples, even the first member costs more, or it is not faster than the last one.
     """
     count = len(scores.labels)
     if count < _MIN_SAMPLES or len(set(scores.groups)) < 2:
         raise DataError(
             f"A cascade needs at least {_MIN_SAMPLES} labeled validation samples of 2 videos, got {count} of "
             f"{len(set(scores.groups))}. Pass more data."
+        )
+    if costs.means[0] >= 1:
+        raise DataError(
+            f"The first bundle must be faster than the last one, but it takes {costs.means[0]:.2f} times as long. "
+            "Pass the fastest bundle first."
         )
     if costs.means[0] > mean_cost:
         raise DataError(

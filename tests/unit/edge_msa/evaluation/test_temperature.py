@@ -53,6 +53,14 @@ def test_a_temperature_that_does_not_help_other_videos_is_not_used() -> None:
     assert (fit.nll, fit.ece) == (fit.nll_before, fit.ece_before)
 
 
+def test_predictions_without_errors_do_not_determine_a_temperature() -> None:
+    split, logits = drawn_split(200)
+    right = np.eye(3, dtype=np.float32)[split.labels.astype(int)]
+    fit = fit_temperature(split, {"l": right + 0 * logits})
+    assert fit is not None
+    assert fit.temperature == 1.0
+
+
 def test_one_video_is_not_enough_for_a_temperature() -> None:
     split, logits = drawn_split(200)
     split = dataclasses.replace(split, groups=("one",) * 200)

@@ -56,6 +56,15 @@ def xlmr_run(chinese: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train("unigram", chinese, tmp_path_factory.mktemp("xlmr"))
 
 
+def test_transcripts_that_the_model_does_not_know_are_refused(chinese: Path, tmp_path: Path) -> None:
+    model = em.train_text(chinese, encoder="wordpieces", output_dir=tmp_path / "run", recipe=RECIPE, task="sims")
+    german = tmp_path / "german.csv"
+    german.write_text("text,label,mode\ngrüße,0.5,train\nschön,0.2,valid\n", "utf-8")
+    with pytest.raises(em.UsageError, match=r"does not know \d+ % of the tokens .* language of the model"):
+        em.prune_vocabulary(model, transcripts=german, output_dir=tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+
+
 def test_predictions_for_the_transcripts_stay_the_same(xlmr_run: Run, chinese: Path, tmp_path: Path) -> None:
     small = em.prune_vocabulary(xlmr_run, transcripts=chinese, output_dir=tmp_path / "small")
     (before, old), (after, new) = (load_text_model(run) for run in (xlmr_run, small))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,20 @@ def test_too_few_samples_and_a_cost_below_that_of_the_first_member_are_refused()
         fit_route(MOSI, scores, COSTS, 0.5)
     with pytest.raises(DataError, match=r"mean cost must be at least 0\.05, .* got 0\.04"):
         fit_route(MOSI, _scores(), COSTS, 0.04)
+
+
+def test_a_first_member_that_is_not_faster_is_refused() -> None:
+    with pytest.raises(DataError, match=r"must be faster than the last one, but it takes 1\.20 times as long"):
+        fit_route(MOSI, _scores(), Costs((1.2, 1.0), (0.0, 0.0)), 1.0)
+
+
+def test_members_that_are_better_alone_are_named() -> None:
+    scores = _scores()
+    worse_first = MemberScores(scores.values[::-1], scores.labels, scores.evidence, scores.sizes, scores.groups)
+    assert fit_route(MOSI, scores, COSTS, 0.5).better_members(0.5) == []
+    fitted = dataclasses.replace(fit_route(MOSI, worse_first, COSTS, 1.0), losses=(9.0, 0.0))
+    assert fitted.better_members(1.0) == [1]
+    assert fitted.better_members(0.9) == []  # the last member takes more than that
 
 
 def test_more_is_asked_for_the_same_time_where_inputs_are_short() -> None:
