@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa.data.classes import index_classes
+from edge_msa.data.classes import describe_case, index_classes
 from edge_msa.data.dataset import SPLITS, Dataset, Frames, Split, SplitName
 from edge_msa.data.identifiers import is_missing, text_from_item
 from edge_msa.data.labels import convert_labels
@@ -56,7 +56,7 @@ def assemble(
     options = options or LoadOptions()
     if task.kind == "classes" and options.labels:
         if options.task is None or not options.task.labels:
-            all_notes.append(f"the task is {task.option}")
+            all_notes += [f"the task is {task.option}", *describe_case(task)]
         raw = index_classes(task, raw, all_notes)
     splits = {split: _assemble_split(split, raw[split], task, options, all_notes) for split in SPLITS if split in raw}
     unlabeled = [name for name, split in splits.items() if np.isnan(split.labels).all()] if options.labels else []

@@ -26,9 +26,35 @@ _SHOWN = 8
 
 
 def has_text_labels(splits: Iterable[RawSplit]) -> bool:
-    """Return whether labels are text. Numbers in text are numbers, so one wrong cell does not make scores classes."""
+    """Return whether most labels are names. Numbers in text are no names, so a wrong cell does not make classes."""
     known = [text for raw in splits for text in _texts(raw.labels) or () if text is not None]
-    return bool(known) and not any(map(_is_number, known))
+    return 2 * sum(map(is_name, known)) > len(known)
+
+
+def is_unlabeled(text: str) -> bool:
+    """Return whether a text stands for a missing label: it is empty, or `nan` in any case."""
+    return not text or text.lower() == "nan"
+
+
+def is_name(text: str) -> bool:
+    """Return whether a label can be the name of a class: it is not missing and not a number."""
+    return bool(text) and not _is_number(text)
+
+
+def format_names(task: Task) -> str:
+    """Return the names of the first classes, and how many there are if they are too many for a message."""
+    count = f", ... ({task.outputs} classes)" if task.outputs > _SHOWN else ""
+    return ", ".join(task.labels[:_SHOWN]) + count
+
+
+def describe_case(task: Task) -> list[str]:
+    """Return a note about names of classes that differ only in case; none if all differ in more."""
+    groups: dict[str, list[str]] = {}
+    for name in task.labels:
+        groups.setdefault(name.casefold(), []).append(name)
+    same = [" and ".join(map(repr, names)) for names in groups.values() if len(names) > 1]
+    shown = "; ".join(same[:_SHOWN]) + ("; ..." if len(same) > _SHOWN else "")
+    return [f"names of classes differ only in case: {shown} (correct the labels if they mean the same)"] if same else []
 
 
 def name_classes(splits: Mapping[SplitName, RawSplit], source: object) -> Task:
@@ -38,6 +64,7 @@ def name_classes(splits: Mapping[SplitName, RawSplit], source: object) -> Task:
 
     Raises:
         UsageError: The file states no names and has no text labels.
+        DataError: Some labels are names and others numbers, or the splits state different names.
     """
     stated = dict.fromkeys(tuple(raw.class_names) for raw in splits.values() if raw.class_names)
     if len(stated) > 1:
@@ -48,8 +75,9 @@ def name_classes(splits: Mapping[SplitName, RawSplit], source: object) -> Task:
         )
     if stated:
         return Task("classes", next(iter(stated)))
+    _refuse_mixed(splits)
     if not has_text_labels(splits.values()):
-        raise UsageError(f"{source} {_describe(splits)}. Pass --task {NAMES_HINT}.")
+        raise UsageError(f"{source} {_describe(splits)}.")
     texts = {name: {text for text in _texts(raw.labels) or () if text is not None} for name, raw in splits.items()}
     return Task("classes", tuple(sorted(texts.get("train") or set().union(*texts.values()))))
 
@@ -78,16 +106,18 @@ def index_classes(task: Task, splits: Mapping[SplitName, RawSplit], notes: list[
 
 
 def find_class(text: str, task: Task) -> float | None:
-    """Return the index of the class that a cell states by its name or its number; None if it states none."""
+    """Return the index of the class that a cell states by name or number, NaN if unlabeled; None if it states none."""
     if text in task.labels:
         return float(task.labels.index(text))
+    if is_unlabeled(text):
+        return float("nan")
     values = task.values or tuple(map(float, range(task.outputs)))
     return float(values.index(float(text))) if _is_number(text) and float(text) in values else None
 
 
 def _index(task: Task, raw: RawSplit, split: SplitName, notes: list[str]) -> tuple[FloatArray, bool]:
     """Return indices (N,), and whether they are numbers whose names only the task states."""
-    texts = _texts(raw.labels)
+    texts = _texts(raw.labels, task.labels)
     known = {text for text in texts or () if text is not None}
     if texts is not None and (known <= set(task.labels) or not all(map(_is_number, known))):
         _check_count(len(texts), raw, split)
@@ -103,11 +133,17 @@ def _index(task: Task, raw: RawSplit, split: SplitName, notes: list[str]) -> tup
     values = task.values or tuple(map(float, range(task.outputs)))
     positions = {value: float(index) for index, value in enumerate(values)}
     wrong = [row for row, value in enumerate(numbers[:, 0]) if not np.isnan(value) and value not in positions]
+    scores = [row for row in wrong if not float(numbers[row, 0]).is_integer()]
+    if scores:
+        raise DataError(
+            f"The labels of {split} are scores, not classes: the label of sample {raw.ids[scores[0]]!r} is "
+            f"{numbers[scores[0], 0]:g}. Pass data with the classes {format_names(task)}."
+        )
     if wrong:
-        allowed = ", ".join(f"{value:g}" for value in values)
+        allowed = ", ".join(f"{value:g}" for value in values[:_SHOWN]) + (", ..." if len(values) > _SHOWN else "")
         raise DataError(
             f"The label of sample {raw.ids[wrong[0]]!r} in {split} must be one of the numbers {allowed} "
-            f"({', '.join(task.labels)}), got {numbers[wrong[0], 0]:g}. State the number of each class: "
+            f"({format_names(task)}), got {numbers[wrong[0], 0]:g}. State the number of each class: "
             "--task classes:NUMBER=NAME,NUMBER=NAME,..."
         )
     return np.array([positions.get(value, np.nan) for value in numbers[:, 0]], np.float32), True
@@ -121,8 +157,8 @@ def _index_names(names: Sequence[str | None], task: Task, raw: RawSplit, split: 
             close = get_close_matches(name.lower(), by_lower, n=1)
             hint = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
             raise DataError(
-                f"The label of sample {raw.ids[row]!r} in {split} must be one of {', '.join(task.labels)}, got "
-                f"{name!r}.{hint} Correct the label, or state all classes: --task {NAMES_HINT}."
+                f"The label of sample {raw.ids[row]!r} in {split} must be one of {format_names(task)}, got "
+                f"{name!r:.60}.{hint} Correct the label, or state all classes: --task {NAMES_HINT}."
             )
     return np.array([np.nan if name is None else positions[name] for name in names], np.float32)
 
@@ -182,8 +218,11 @@ def _check_count(count: int, raw: RawSplit, split: SplitName) -> None:
         raise DataError(f"The labels of {split} must have {len(raw.ids)} samples, got {count}.")
 
 
-def _texts(labels: Any) -> list[str | None] | None:
-    """Return text labels without blanks around them, None for missing ones; None if labels are no text."""
+def _texts(labels: Any, names: Sequence[str] = ()) -> list[str | None] | None:
+    """Return text labels without blanks around them, None for missing ones; None if labels are no text.
+
+    `nan` is a missing label unless it is one of the stated names.
+    """
     if labels is None:
         return None
     array = np.asarray(labels)
@@ -192,12 +231,12 @@ def _texts(labels: Any) -> list[str | None] | None:
     values = array.ravel().tolist()
     if not any(isinstance(value, (str, bytes)) for value in values):
         return None
-    return [_text(value) for value in values]
+    return [None if is_unlabeled(text) and text not in names else text for text in map(_text, values)]
 
 
-def _text(value: object) -> str | None:
+def _text(value: object) -> str:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else "" if is_missing(value) else str(value)
-    return text.strip() or None
+    return text.strip()
 
 
 def _is_number(text: str) -> bool:
@@ -208,18 +247,55 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _refuse_mixed(splits: Mapping[SplitName, RawSplit]) -> None:
+    """Raise a DataError for the first number among names, or the first name among numbers."""
+    cells = [
+        (split, raw, row, text)
+        for split, raw in splits.items()
+        for row, text in enumerate(_texts(raw.labels) or ())
+        if text is not None
+    ]
+    names, numbers = ([cell for cell in cells if is_name(cell[3]) is wanted] for wanted in (True, False))
+    if not names or not numbers:
+        return
+    wrong, kind, others = (
+        (numbers, "the number ", "names") if len(names) > len(numbers) else (names, "the text ", "numbers")
+    )
+    split, raw, row, text = wrong[0]
+    sample = raw.ids[row] if row < len(raw.ids) else row
+    raise DataError(
+        f"The label of sample {sample!r} in {split} is {kind}{text!r:.60}, but {'the' if len(wrong) == 1 else 'most'} "
+        f"other labels are {others}. Correct the label."
+    )
+
+
 def _describe(splits: Mapping[SplitName, RawSplit]) -> str:
-    """Return what labels without names are."""
-    labels = [np.asarray(raw.labels) for raw in splits.values() if raw.labels is not None]
-    numbers = [array.astype(np.float64) for array in labels if array.size and array.dtype.kind in "fiub"]
+    """Return what labels without names are, and what to pass."""
+    hint = f". Pass --task {NAMES_HINT}"
+    numbers = [array for raw in splits.values() if (array := _plain_numbers(raw.labels)) is not None]
     known = np.concatenate([np.zeros(0), *(array[np.isfinite(array)] for array in numbers)])
     if not known.size:
-        return "has no labels that name their classes"
+        return f"has no labels that name their classes{hint}"
     columns = {array[0].size for array in numbers if array.ndim > 1} - {1}
     if columns:
-        return f"has labels for {max(columns)} classes, but does not state their names"
+        return f"has labels for {max(columns)} classes, but does not state their names{hint}"
     if (known != np.round(known)).any():
-        return f"has labels from {known.min():g} to {known.max():g}, which are no numbers of classes"
+        return f"has labels from {known.min():g} to {known.max():g}, which are no numbers of classes{hint}"
     distinct = sorted(set(known.tolist()))
     shown = ", ".join(f"{value:g}" for value in distinct[:_SHOWN]) + (", ..." if len(distinct) > _SHOWN else "")
-    return f"has the labels {shown}, but does not state the names of the classes"
+    if distinct != list(range(len(distinct))):
+        hint = ". Pass --task classes:NUMBER=NAME,NUMBER=NAME,..."
+    return f"has the labels {shown}, but does not state the names of the classes{hint}"
+
+
+def _plain_numbers(labels: Any) -> NDArray[np.float64] | None:
+    """Return labels as numbers, also those in text, NaN for missing ones; None if there are none."""
+    array = np.asarray(labels)
+    if labels is None or not array.size or array.dtype.kind not in "fiubOUS":
+        return None
+    values = _texts(labels) or [None if is_missing(value) else value for value in array.ravel().tolist()]
+    try:
+        flat = [np.nan if value is None else float(value) for value in values]
+    except (TypeError, ValueError):
+        return None
+    return np.array(flat, np.float64).reshape(array.shape)

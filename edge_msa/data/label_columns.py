@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edge_msa.data.classes import has_text_labels
+from edge_msa.data.classes import has_text_labels, is_name, is_unlabeled
 from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import NAMES_HINT, Task
 from edge_msa.errors import UsageError
@@ -33,12 +33,12 @@ def choose_label_column(columns: Mapping[str, Sequence[str]], options: LoadOptio
         UsageError: Several columns may have the classes.
     """
     score = next((name for name in SCORE if name in columns), None)
-    texts = {name: sorted({cell for cell in cells if cell}) for name, cells in columns.items() if is_text_column(cells)}
+    texts = {name: sorted(set(filter(is_name, cells))) for name, cells in columns.items() if is_text_column(cells)}
     if options.task is not None and options.task.kind != "classes":
         return score
     if options.task is not None and options.task.labels:
         return _find_named(columns, texts, options.task, source)
-    if options.task is None and (score is not None and score not in texts and any(columns[score])):
+    if options.task is None and (score is not None and score not in texts and _known(columns[score])):
         return score
     if len(texts) < 2:
         return next(iter(texts), score)
@@ -57,15 +57,15 @@ def _find_named(
     columns: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]], task: Task, source: object
 ) -> str | None:
     """Return the column whose cells are names of classes, or else the only one that can have them."""
-    fitting = [name for name, cells in columns.items() if any(cells) and set(cells) - {""} <= set(task.labels)]
-    candidates = fitting or list(texts) or [name for name, cells in columns.items() if any(cells)]
+    fitting = [name for name, cells in columns.items() if _known(cells) and _known(cells) <= set(task.labels)]
+    candidates = fitting or list(texts) or [name for name, cells in columns.items() if _known(cells)]
     if len(candidates) > 1 and fitting:
         raise UsageError(
             f"{source} has the classes {', '.join(task.labels)} in {len(candidates)} columns, {', '.join(candidates)}. "
             "Remove or rename all but one."
         )
     if len(candidates) > 1:
-        others = {name: next(cell for cell in columns[name] if cell and cell not in task.labels) for name in candidates}
+        others = {name: min(_known(columns[name]) - set(task.labels)) for name in candidates}
         found = "; ".join(f"{name} has {other!r}" for name, other in others.items())
         raise UsageError(
             f"No column of {source} has only the classes {', '.join(task.labels)}: {found}. Name all classes of one "
@@ -74,6 +74,10 @@ def _find_named(
     return candidates[0] if candidates else None
 
 
+def _known(cells: Sequence[str]) -> set[str]:
+    return {cell for cell in cells if not is_unlabeled(cell)}
+
+
 def is_text_column(cells: Sequence[str]) -> bool:
-    """Return whether at least one cell has text, and none a number."""
+    """Return whether most cells that are not missing have text, not numbers."""
     return has_text_labels([RawSplit((), np.array(cells, object), {})])

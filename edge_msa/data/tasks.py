@@ -149,6 +149,8 @@ def _parse_classes(names: str) -> Task:
             tuple(match["name"].strip() for match in numbered),
             values=tuple(float(match["number"]) for match in numbered),
         )
+    if numbered:
+        raise UsageError(f"Either all classes must have a number or none, got 'classes:{names}'. Correct --task.")
     return Task("classes", tuple(parts))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa.data.classes import find_class
+from edge_msa.data.classes import find_class, format_names
 from edge_msa.data.dataset import SPLITS, SplitName
 from edge_msa.data.label_columns import choose_label_column, is_text_column
 from edge_msa.data.labels import convert_labels, implied_task, resolve_task
@@ -318,13 +318,15 @@ def _label_columns(table: Table, options: LoadOptions, path: Path) -> tuple[tupl
 
 def _name_classes(table: Table, column: str, options: LoadOptions, path: Path) -> Task:
     """Return the task with the names of classes: those that were passed, or those in the lines of the train split."""
-    by_split: dict[SplitName, list[str]] = {}
+    by_split: dict[SplitName, dict[str, str]] = {}
     split_column = table.find(SPLIT)
     for row in table.rows:
         split = find_split(row[split_column]) if split_column else find_split("train")
         if split is not None:
-            by_split.setdefault(split, []).append(row[column].strip())
-    splits = {name: RawSplit((), np.array(cells, object), {}) for name, cells in by_split.items()}
+            by_split.setdefault(split, {})[f"line {row[LINE]}"] = row[column].strip()
+    splits = {
+        name: RawSplit(list(cells), np.array(list(cells.values()), object), {}) for name, cells in by_split.items()
+    }
     return resolve_task(options, None, path, splits)
 
 
@@ -344,9 +346,9 @@ def _read_segment(
     for name in names:
         cell = row[name].strip()
         if classes is not None:
-            index = find_class(cell, classes) if cell else math.nan
+            index = find_class(cell, classes)
             if index is None:
-                problems.append(f"{name} must be one of {', '.join(classes.labels)}, got {cell!r}")
+                problems.append(f"{name} must be one of {format_names(classes)}, got {cell!r:.60}")
             label.append(math.nan if index is None else index)
             continue
         try:

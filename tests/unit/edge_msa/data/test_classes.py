@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_msa.data.classes import find_class
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.inspect import inspect_dataset
@@ -198,3 +199,80 @@ def test_a_wrong_score_does_not_make_classes(tmp_path: Path) -> None:
     (tmp_path / "label.csv").write_text("text,label\na b,1.o\nc d,-1.2\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"line 2: the score must be a number, got '1.o'"):
         open_dataset(tmp_path / "label.csv")
+
+
+def _csv(path: Path, labels: list[str]) -> Path:
+    rows = [f"{index},words {index},{label}\n" for index, label in enumerate(labels)]
+    path.write_text("id,text,label\n" + "".join(rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("task", [None, "classes", "classes:anger,joy"])
+@pytest.mark.parametrize("missing", ["nan", "NaN", ""])
+def test_the_text_nan_is_a_missing_class(tmp_path: Path, task: str | None, missing: str) -> None:
+    path = _csv(tmp_path / "a.csv", ["joy", missing, "anger"])
+    dataset = open_dataset(path, task=None if task is None else find_task(task))
+    assert dataset.task.labels == ("anger", "joy")
+    np.testing.assert_equal(_labels(dataset), [1, NAN, 0])
+
+
+def test_a_class_that_is_stated_as_nan_is_a_class(tmp_path: Path) -> None:
+    path = _csv(tmp_path / "a.csv", ["nan", "", "nv"])
+    np.testing.assert_equal(_labels(open_dataset(path, task=find_task("classes:nan,nv"))), [0, NAN, 1])
+
+
+@pytest.mark.parametrize("task", [None, "classes"])
+def test_a_number_among_names_is_named_with_its_sample(tmp_path: Path, task: str | None) -> None:
+    path = _csv(tmp_path / "a.csv", ["joy", "anger", "3"])
+    message = "^The label of sample '2' in train is the number '3', but the other labels are names. Correct the label.$"
+    with pytest.raises(DataError, match=message):
+        open_dataset(path, task=None if task is None else find_task(task))
+
+
+def test_a_name_among_numbers_is_named_with_its_sample(tmp_path: Path) -> None:
+    path = _csv(tmp_path / "a.csv", ["1", "0", "l"])
+    with pytest.raises(DataError, match="sample '2' in train is the text 'l', but the other labels are numbers"):
+        open_dataset(path, task=find_task("classes"))
+
+
+def test_numbers_in_text_are_described_like_numbers(tmp_path: Path) -> None:
+    message = r"has the labels -1, 0, 1, 2, but does not state the names of the classes\. Pass --task classes:NUMBER="
+    with pytest.raises(UsageError, match=message):
+        open_dataset(_csv(tmp_path / "a.csv", ["-1", "0", "1", "", "2"]), task=find_task("classes"))
+    for labels in (np.array(["-1", "0", "1", "2"]), [-1, 0, 1, 2]):
+        with pytest.raises(UsageError, match=message):
+            _open(tmp_path, _arrays(labels, labels), "classes")
+    with pytest.raises(UsageError, match=message):
+        open_dataset(
+            _mult(tmp_path / "a.pkl", np.array([-1, 0, 1, 2, None], object)),
+            task=find_task("classes"),
+        )
+
+
+def test_an_error_shows_only_the_first_of_many_classes(tmp_path: Path) -> None:
+    arrays = _arrays([f"class {index:02}" for index in range(30)], ["x" * 500])
+    with pytest.raises(DataError, match=r"class 06, class 07, \.\.\. \(30 classes\), got 'x{59}\.") as raised:
+        _open(tmp_path, arrays)
+    assert "class 08" not in str(raised.value)
+
+
+def test_names_that_differ_only_in_case_are_noted(tmp_path: Path) -> None:
+    dataset = _open(tmp_path, _arrays(["Joy", "joy", "anger"], ["joy"]))
+    assert dataset.task.labels == ("Joy", "anger", "joy")
+    (note,) = [note for note in dataset.notes if "case" in note]
+    assert note.startswith("names of classes differ only in case: 'Joy' and 'joy' (")
+    assert not any("case" in note for note in _open(tmp_path, _arrays(["joy", "anger"], ["joy"])).notes)
+
+
+def test_scores_are_not_taken_for_numbers_of_classes(tmp_path: Path) -> None:
+    path = _csv(tmp_path / "a.csv", ["1.0", "-1.5", "3"])
+    message = "train are scores, not classes: the label of sample '1' is -1.5. Pass data with the classes anger, joy"
+    with pytest.raises(DataError, match=message) as raised:
+        open_dataset(path, task=find_task("classes:anger,joy"))
+    assert "State the number" not in str(raised.value)
+
+
+def test_a_cell_can_state_a_class_by_name_or_number_or_be_missing() -> None:
+    task = find_task("classes:-1=anger,1=joy")
+    cells = ("joy", "-1", "NaN", "", "Joy")
+    np.testing.assert_equal([find_class(cell, task) for cell in cells], [1, 0, NAN, NAN, None])

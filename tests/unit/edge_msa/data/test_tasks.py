@@ -34,6 +34,7 @@ def test_classes_without_names_are_a_request_to_the_data() -> None:
         ("classes:only", "at least two classes, got 'only'"),
         ("classes:a,b,a", "unique, got 'a' more than once"),
         ("classes:a,,b", "without commas"),
+        ("classes:-1=anger,neutral,1=joy", "Either all classes must have a number or none, got 'classes:-1=anger,n"),
         ("clases", "Did you mean 'classes'"),
     ],
 )

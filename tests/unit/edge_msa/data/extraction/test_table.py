@@ -181,6 +181,14 @@ def test_a_text_label_is_the_name_of_a_class(folder: Path) -> None:
     assert math.isnan(table.segments[2].label[0])
 
 
+def test_the_text_nan_is_no_class_and_a_number_among_names_is_reported(folder: Path) -> None:
+    table = read(folder, "file,emotion\na.mp4,joy\nb.mp4,anger\nv1/1.mkv,nan\n", LoadOptions())
+    assert table.task == Task("classes", ("anger", "joy"))
+    assert math.isnan(table.segments[2].label[0])
+    with pytest.raises(DataError, match="'line 4' in train is the number '3', but the other labels are names"):
+        read(folder, "file,emotion\na.mp4,joy\nb.mp4,anger\nv1/1.mkv,3\n", LoadOptions())
+
+
 def test_a_label_that_is_no_class_is_reported_with_its_line(folder: Path) -> None:
     options = LoadOptions(Task("classes", ("anger", "joy")))
     with pytest.raises(DataError, match=r"line 3: emotion must be one of anger, joy, got 'fun'"):
