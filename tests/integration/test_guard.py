@@ -183,6 +183,8 @@ def inputs(toy_encoder: Path, once: Once) -> Callable[[Path], Path]:
                     writer.writerows(
                         [f"{text} {name[0]}", split, score] for score, text in ((2, "love it"), (-2, "not at all"))
                     )
+        videos = [f"{text},valid,{score},{row % 8}" for row in range(20) for score, text in ((2, "love"), (-2, "not"))]
+        (folder / "videos.csv").write_text("\n".join(["text,mode,label,video_id", *videos]) + "\n")
         write_almt_checkpoint(folder / "almt.pth")
         write_sounds(folder)
 
@@ -274,6 +276,9 @@ COMMANDS = {
     ("edge-msa", "explain"): ("student", "--data", "data.npz", "--output", "explain.html"),
     ("edge-msa", "text", "train"): ("--encoder", "encoder", "--output-dir", "text-teacher", *TEXT),
     ("edge-msa", "text", "distill"): ("--teacher", "text-teacher", "--output-dir", "text-student", *TEXT),
+    ("edge-msa", "text", "prune-vocabulary"): (
+        *("text-teacher", "--transcripts", "transcripts.csv", "--output-dir", "pruned"),
+    ),
     ("edge-msa", "text", "sweep"): (
         *("--encoder", "encoder", "--seeds", "1", "--layers", "2", "--target", "raspberry-pi", "--output-dir", "sweep"),
         *("--transcripts", "more.csv", *TEXT),
@@ -298,6 +303,10 @@ COMMANDS = {
     ("edge-msa", "bench", "streams"): ("demo/bundle-laptop", "--scenario", "lossy", "--utterances", "2"),
     ("edge-msa", "bench", "asr"): (
         *("text-bundle", "--transcripts", "transcripts.csv", "--asr", "whisper:whisper", "--output", "asr.json"),
+    ),
+    ("edge-msa", "bench", "models"): ("bundle", "--data", "data.npz"),
+    ("edge-msa", "cascade"): (
+        *("text-bundle", "encoder-bundle", "--data", "videos.csv", "--mean-cost", "1", "--output-dir", "cascade"),
     ),
     ("edge-msa", "bench", "live"): ("bundle", "--media", "talk.wav", "--minutes", "0.02"),
     ("edge-msa", "bench", "students"): BENCH,
@@ -328,7 +337,8 @@ def guarded(
     """Run all commands."""
     folder = tmp_path_factory.mktemp("guarded")
     inputs(folder / "work")
-    shutil.copytree(exported_bundle("laptop-x86", "table"), folder / "work" / "text-bundle")
+    for name, run in (("text-bundle", "table"), ("encoder-bundle", "encoder")):
+        shutil.copytree(exported_bundle("laptop-x86", run), folder / "work" / name)
     (folder / "work" / "whisper").symlink_to(whisper_model)
     np.save(folder / "work" / "audio.npy", np.zeros((4, WIDTH), np.float32))
     commands = [(*names, *arguments) for names, arguments in COMMANDS.items()]

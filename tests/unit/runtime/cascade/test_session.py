@@ -92,6 +92,7 @@ def test_language_frames_are_refused_because_members_differ(session: emr.Session
 
 
 def test_options_of_load_apply_to_every_member(shared_cascade: Path) -> None:
+    pytest.importorskip("openvino")
     with emr.load(shared_cascade, "openvino", precision="fp32", threads=2) as session:
         assert [(member.backend, member.threads) for member in session.members] == [("openvino", 2)] * 2
     with pytest.raises(emr.UsageError, match="no int8 graphs"):
