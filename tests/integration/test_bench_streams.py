@@ -25,6 +25,7 @@ def results(out: str) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["model"], row["scenario"]): row for row in json.loads(out)["streams"]}
 
 
+@pytest.mark.slow
 def test_every_bundle_and_baseline_is_measured(pipeline_run: PipelineRun, edge_msa: Command) -> None:
     bundle = pipeline_run.folder / "bundle-laptop"
     options = ("--scenario", "clean", "--scenario", "lossy", "--utterances", "6", "--json")

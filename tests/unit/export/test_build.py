@@ -52,6 +52,7 @@ def test_tensorrt_gets_no_graphs_for_several_streams(jetson_graphs: GraphSet) ->
     assert batches == {("tensorrt", 1), ("onnxruntime", 1), ("onnxruntime", STREAM_BATCH)}
 
 
+@pytest.mark.slow
 def test_graphs_for_several_streams_are_exported_if_they_are_missing(
     student: Student, laptop_request: ExportRequest, student_graphs: dict[GraphKey, ModelProto], tmp_path: Path
 ) -> None:

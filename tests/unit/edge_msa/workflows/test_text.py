@@ -136,6 +136,7 @@ def test_bundle_predicts_like_the_run(bundle: Path, table: Run, transcripts: Pat
     assert manifest.modalities["language"].features == table.spec.features["language"]
 
 
+@pytest.mark.slow
 def test_encoder_with_fewer_layers_predicts_like_the_run(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
     run = distill_text(
         [teacher.path],
@@ -609,6 +610,7 @@ def test_texts_without_scores_are_predicted_by_run_and_bundle(bundle: Path, tabl
     np.testing.assert_allclose(scores[1], scores[0], atol=0.02)  # the rows of the table are int8
 
 
+@pytest.mark.slow
 def test_models_are_compared_on_the_same_samples(
     bundle: Path, table: Run, teacher: Run, transcripts: Path, tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_build_of_one_subset_builds_only_its_graphs(
     assert len(stand_in.events("build")) == 3
 
 
+@pytest.mark.slow
 def test_best_of_keeps_the_fastest_plan(
     make_bundle: Callable[..., Path], stand_in: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
