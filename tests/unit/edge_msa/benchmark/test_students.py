@@ -5,6 +5,9 @@ import pytest
 from edge_msa.benchmark import students
 from edge_msa.benchmark.students import StudentLatency, format_latencies, measure_students
 
+# One worker measures all variants for all tests.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("students")]
+
 
 @pytest.fixture(scope="module")
 def latencies() -> tuple[StudentLatency, ...]:
@@ -15,7 +18,6 @@ def latencies() -> tuple[StudentLatency, ...]:
         return measure_students(threads=1, num_runs=3)
 
 
-@pytest.mark.slow
 def test_almt_and_every_variant_of_each_size_are_measured(latencies: tuple[StudentLatency, ...]) -> None:
     assert [(item.name, item.backend, item.precision) for item in latencies] == [
         ("almt", "onnxruntime", "fp32"),
@@ -40,7 +42,6 @@ def test_size_includes_the_weights(latencies: tuple[StudentLatency, ...]) -> Non
         assert item.size_bytes > 4 * item.parameters * (item.precision == "fp32")
 
 
-@pytest.mark.slow
 def test_table_has_one_row_per_variant(latencies: tuple[StudentLatency, ...]) -> None:
     lines = format_latencies(latencies).splitlines()
     assert "min speedup" in lines[0]
