@@ -27,9 +27,9 @@ def class_weights(labels: Tensor, task: Task, kind: ClassWeights) -> Tensor | No
     known = labels[torch.isfinite(labels).all(dim=1)]
     if task.kind != "classes" or kind == "equal" or not len(known):
         return None
-    counts = torch.bincount(known[:, 0].long(), minlength=task.outputs).clamp(min=1)
-    present = int((torch.bincount(known[:, 0].long(), minlength=task.outputs) > 0).sum())
-    return len(known) / (present * counts)
+    counts = torch.bincount(known[:, 0].long(), minlength=task.outputs)
+    present = int((counts > 0).sum())
+    return len(known) / (present * counts.clamp(min=1))
 
 
 def task_loss(

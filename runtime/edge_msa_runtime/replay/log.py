@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
 
 VERSION = 1
-_FIELDS = (
+PREDICTION_FIELDS = (
     "score",
     "label",
     "interval",
@@ -33,6 +33,7 @@ _FIELDS = (
     "latency_ms",
     "delay_ms",
 )
+"""Fields of a prediction in a stream log and on the pages of live streams."""
 
 
 class LogWriter(Observer):
@@ -58,7 +59,7 @@ class LogWriter(Observer):
     def on_prediction(self, made: MadePrediction) -> None:
         """Write a prediction."""
         prediction = made.prediction
-        fields = {name: getattr(prediction, name) for name in _FIELDS}
+        fields = {name: getattr(prediction, name) for name in PREDICTION_FIELDS}
         if prediction.warnings:
             fields["warnings"] = prediction.warnings
         self._write("prediction", {"elapsed": made.elapsed, "at": made.at, "final": made.is_final, **fields})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
 from edge_msa_runtime.live.device_input import DeviceInput
 from edge_msa_runtime.replay.items import END_UTTERANCE, PREDICT, RESET, Control, WordChunk
+from edge_msa_runtime.replay.log import PREDICTION_FIELDS
 from edge_msa_runtime.replay.player import Player
 from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
 from edge_msa_runtime.serve.browser_devices import BrowserCamera, BrowserMicrophone
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
 _STATUS_SECONDS = 1.0
 _AHEAD_SECONDS = 10.0
 """Sound and pictures may come so many seconds before their times: what a slow network has delayed comes at once."""
-_FIELDS = (
-    "score",
-    "label",
-    "interval",
-    "probabilities",
-    "prediction_set",
-    "subset",
-    "ages",
-    "masked",
-    "latency_ms",
-    "delay_ms",
-)
 _SHOWN_EVENTS = ("absent", "returned", "expired", "refused")
 """Events that the page shows. Others are in the counters."""
 
@@ -177,7 +166,7 @@ class _Sender(Observer):
     def on_prediction(self, made: MadePrediction) -> None:
         """Send a prediction."""
         prediction = made.prediction
-        fields = {name: getattr(prediction, name) for name in _FIELDS}
+        fields = {name: getattr(prediction, name) for name in PREDICTION_FIELDS}
         warnings = list(prediction.warnings)
         self._send({"type": "prediction", "at": made.at, "final": made.is_final, **fields, "warnings": warnings})
 
