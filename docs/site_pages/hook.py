@@ -37,6 +37,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "manifest": records.describe_manifest,
     "run": records.describe_run,
     "benchmark": records.describe_benchmark,
+    "report": records.describe_report,
     "toolkit-api": python_names.describe_toolkit,
     "runtime-api": python_names.describe_runtime,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import griffe
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.runs import RunInfo
 from edge_msa.benchmark.records import BenchRecord
+from edge_msa.reporting import figures
 from edge_msa_runtime import classes, features, intervals
 from edge_msa_runtime.bundle import manifest
 from site_pages.markdown import code, prose, table
@@ -34,6 +36,16 @@ _RUN = (
     ("`text_input`", "spec.text_input", TextInputSpec),
 )
 _BENCHMARK = (("A benchmark record", "", BenchRecord),)
+_REPORT = (
+    ("A report", "", figures.Figures),
+    ("`data`", "data", figures.DataInfo),
+    ("`verdicts`", "verdicts[]", figures.Verdict),
+    ("`rows`", "rows[]", figures.Row),
+    ("`provenance` of a row", "rows[].provenance", figures.Provenance),
+    ("A value", "rows[].metrics.<subset>.<metric>", figures.Value),
+    ("A table of text", "prediction_intervals[]", figures.TextTable),
+    ("`sections`", "sections[]", figures.Section),
+)
 DESCRIBED = tuple(kind for _, _, kind in (*_MANIFEST, *_RUN, *_BENCHMARK))
 """The dataclasses whose fields the reference lists."""
 
@@ -51,6 +63,26 @@ def describe_run() -> str:
 def describe_benchmark() -> str:
     """Return the fields of a benchmark record."""
     return "\n".join(_section(title, path, kind) for title, path, kind in _BENCHMARK)
+
+
+def describe_report() -> str:
+    """Return the fields of a report as JSON."""
+    parts = []
+    for title, path, kind in _REPORT:
+        where = f"At {code(path)}. " if path else ""
+        rows = [
+            (code(field.alias or name), code(_type_name(field.annotation)), prose(field.description or ""))
+            for name, field in kind.model_fields.items()
+        ]
+        fields = table(("field", "type", "meaning"), rows)
+        parts.append(f"### {title}\n\n{where}{prose(inspect.getdoc(kind) or '')}\n\n{fields}")
+    return "\n".join(parts)
+
+
+def _type_name(annotation: object) -> str:
+    """Return a type without the modules of its parts."""
+    text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else annotation
+    return re.sub(r"(?:\w+\.)+(?=\w)", "", str(text))
 
 
 def field_meanings(kind: type) -> dict[str, str]:

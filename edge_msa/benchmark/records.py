@@ -109,6 +109,10 @@ class Records:
     """Files and folders that were not used, each with the reason."""
     models: tuple[tuple[Path, str], ...] = ()
     """Folders of runs and bundles, which are not measurements, each with what it is."""
+    evaluation_files: tuple[Path | None, ...] = ()
+    """The file of each evaluation, None for one that was passed itself."""
+    bench_files: tuple[Path | None, ...] = ()
+    """The file of each benchmark, None for one that was passed itself."""
 
 
 def write_records(path: Path, *records: Evaluation | BenchRecord) -> Path:
@@ -154,7 +158,8 @@ class _Loaded:
 
     def __init__(self) -> None:
         self._evaluations: list[tuple[Path | None, Evaluation]] = []
-        self._benches: list[BenchRecord] = []
+        self._benches: list[tuple[Path | None, BenchRecord]] = []
+        self._found: set[Path] = set()
         self._others: list[OtherRecord] = []
         self._skipped: list[tuple[Path, str]] = []
         self._models: dict[Path, str] = {}
@@ -164,12 +169,12 @@ class _Loaded:
         if isinstance(record, Evaluation):
             self._evaluations.append((None, record))
         else:
-            self._benches.append(record)
+            self._benches.append((None, record))
 
     def add_file(self, path: Path) -> None:
         """Add a file that was passed by name."""
         for record in _parse_file(path):
-            self._add(path, record, found=False)
+            self._add(path, record)
 
     def add_folder(self, folder: Path) -> None:
         """Add every record below a folder."""
@@ -186,8 +191,9 @@ class _Loaded:
                 else:
                     self._skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
                 continue
+            self._found.add(path)
             for record in records:
-                self._add(path, record, found=True)
+                self._add(path, record)
         if len(self._evaluations) + len(self._benches) + len(self._others) == before:
             unused = [*self._skipped, *((path, f"{kind}, not a measurement") for path, kind in self._models.items())]
             skipped = "".join(f" {path.name} was skipped: {reason}" for path, reason in unused[:3])
@@ -198,24 +204,31 @@ class _Loaded:
 
     def records(self) -> Records:
         """Return the records. Evaluations that were found on other data than the rest are skipped."""
-        passed = [item for path, item in self._evaluations if path is None]
+        passed = [item for path, item in self._evaluations if path not in self._found]
         counts = Counter(_data_of(item) for item in passed or [item for _, item in self._evaluations])
         kept = counts.most_common(1)[0][0] if counts else ""
         evaluations = []
         for path, item in self._evaluations:
-            if path is None or _data_of(item) == kept:
-                evaluations.append(item)
+            if path is None or path not in self._found or _data_of(item) == kept:
+                evaluations.append((path, item))
             else:
                 reason = f"evaluated on {_data_of(item)}, the others on {kept}"
                 self._skipped.append((path, f"{reason}. Make a separate report for it"))
-        models = tuple(self._models.items())
-        return Records(tuple(evaluations), tuple(self._benches), tuple(self._others), tuple(self._skipped), models)
+        return Records(
+            tuple(item for _, item in evaluations),
+            tuple(item for _, item in self._benches),
+            tuple(self._others),
+            tuple(self._skipped),
+            tuple(self._models.items()),
+            tuple(path for path, _ in evaluations),
+            tuple(path for path, _ in self._benches),
+        )
 
-    def _add(self, path: Path, record: Evaluation | BenchRecord | OtherRecord, *, found: bool) -> None:
+    def _add(self, path: Path, record: Evaluation | BenchRecord | OtherRecord) -> None:
         if isinstance(record, Evaluation):
-            self._evaluations.append((path if found else None, record))
+            self._evaluations.append((path, record))
         elif isinstance(record, BenchRecord):
-            self._benches.append(record)
+            self._benches.append((path, record))
         else:
             self._others.append(record)
 

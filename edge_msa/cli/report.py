@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.options import Json, Page, RunData, Split, TaskName
-from edge_msa.cli.paths import INPUT, Input
+from edge_msa.cli.paths import FILE, INPUT, Input, Output
 
 
 def report(
@@ -17,7 +17,15 @@ def report(
         typer.Argument(metavar="[FOLDERS]", help="Folders with records of any command, or record files."),
         Input(collects=True),
     ] = None,
-    output: Page = Path("report.html"),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="File to write: a page (.html), or its figures as .md, .csv or .json.",
+        ),
+        Output(FILE, replaceable="*.html"),
+    ] = Path("report.html"),
     stream: Annotated[
         Path | None,
         typer.Option(
@@ -29,10 +37,11 @@ def report(
         INPUT,
     ] = None,
 ) -> None:
-    """Write a page that compares the accuracy and latency of all measured models.
+    """Write a page that says what to ship for each target, and why.
 
-    The page works offline. It shows the trade-offs, the Pareto front, and the robustness per modality subset. With
-    --stream, it shows the timeline of a replayed stream instead.
+    The page works offline. It shows the trade-off between accuracy and latency, what is lost when modalities are
+    missing, and the commands that measure every figure again. With --stream, it shows the timeline of a replayed stream
+    instead.
 
     Example:
         edge-msa report runs --output report.html

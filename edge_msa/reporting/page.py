@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_msa.artifacts.files import write_text
@@ -16,6 +14,9 @@ from edge_msa.evaluation.conversation_memory import describe_context
 from edge_msa.evaluation.evaluate import Evaluation, baseline_notes, table_rows
 from edge_msa.evaluation.metrics import describe
 from edge_msa.evaluation.metrics.units import describe_unit
+from edge_msa.reporting.commands import unmeasured_accuracy_command
+from edge_msa.reporting.content import Report, collect_figures
+from edge_msa.reporting.figures import Figures
 from edge_msa.reporting.plots import robustness_plot, tradeoff_plot
 from edge_msa.reporting.points import (
     NOT_EXECUTED,
@@ -28,6 +29,7 @@ from edge_msa.reporting.points import (
 )
 from edge_msa.reporting.risk import interval_tables, measured_intervals, risk_plot
 from edge_msa.reporting.summary import summarize
+from edge_msa.reporting.tables import figures_csv, figures_markdown
 from edge_msa.reporting.templates import Table, render_template
 from edge_msa.reporting.tradeoff import NAME_COLUMNS, tradeoff_legend, tradeoff_rows
 from edge_msa.text_tables import ABSENT, format_number
@@ -40,40 +42,28 @@ BAYES_OPTIMUM_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Report:
-    """Content of the report page.
-
-    Attributes:
-        title: Heading of the page.
-        points: Rows of the trade-off table.
-        evaluations: Evaluations whose metrics are listed in full.
-        provenance: Values by name, shown unchanged: machine, versions, seed of each run.
-        sections: Title and text of records of other commands, shown as their command prints them.
-        skipped: Files that were not used, each with the reason.
-    """
-
-    title: str
-    points: Sequence[ReportPoint]
-    evaluations: Sequence[Evaluation] = ()
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    sections: Sequence[tuple[str, str]] = ()
-    skipped: Sequence[str] = ()
-
-
 def write_report_page(report: Report, output: Path) -> Path:
-    """Write the page to `output` and return its path.
+    """Write the report to `output` and return its path: a page, Markdown, CSV or JSON, by the suffix of the file.
 
     Raises:
         EdgeMsaError: The file cannot be written.
     """
+    figures = collect_figures(report)
+    if output.suffix == ".json":
+        return write_text(output, figures.to_text())
+    if output.suffix == ".csv":
+        return write_text(output, figures_csv(figures))
+    if output.suffix == ".md":
+        return write_text(output, figures_markdown(figures))
     with activity("Drawing the plots of the page"):
-        return write_text(output, render_report(report))
+        return write_text(output, render_report(report, figures))
 
 
-def render_report(report: Report) -> str:
+def render_report(report: Report, figures: Figures | None = None) -> str:
     """Return the page as HTML."""
     from markupsafe import Markup
+
+    figures = figures or collect_figures(report)
 
     points = report.points
     subset = headline_subset(points)
@@ -106,6 +96,7 @@ def render_report(report: Report) -> str:
         evaluations=[_metrics_table(item) for item in report.evaluations],
         classes=[_class_table(item) for item in report.evaluations if item.confusion],
         provenance=dict(_provenance(report)),
+        figures=Markup(figures.to_script()),  # noqa: S704 - without < > &
     )
 
 
@@ -114,8 +105,7 @@ def _omission(point: ReportPoint, subset: str) -> str:
     reason = omission_reason(point, subset)
     if not point.executed or point.by_subset or not point.target or point.p50(subset) is None or not point.on_target:
         return reason
-    words = ["edge-msa", "evaluate", point.name, "--backend", point.backend, "--precision", point.precision]
-    return f"{reason} (`{shlex.join(words)} --output FILE`)"
+    return f"{reason} (`{unmeasured_accuracy_command(point.name, point.backend, point.precision)}`)"
 
 
 def _subtitle(report: Report) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from edge_msa.benchmark.records import BenchRecord, Records
 from edge_msa.errors import RunError
 from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa.evaluation.metrics import Estimate
+from edge_msa.reporting.commands import Sources, bench_command, evaluate_command
+from edge_msa.reporting.figures import Value
 from edge_msa_runtime.modalities import Subset
 
 Metrics = Mapping[str, float]
@@ -48,6 +52,14 @@ class ReportPoint:
         note: A remark of the benchmark.
         estimates: Metrics with the contribution of each video, by subset and metric, to compare two points.
         warning: A warning if the model does not beat a constant, else "".
+        is_bundle: Whether the model is a bundle, not a run.
+        machine: Machine, versions and threads of the benchmark.
+        intervals: 95 % intervals (low, high) of metrics, by subset and metric.
+        counts: Number of evaluated samples by subset.
+        missing_average: Mean of the metrics over the incomplete subsets.
+        files: Files with the records of the point.
+        metrics_command: Command that measures the metrics again, None if it is not known.
+        latency_command: Command that measures latency, size and memory again, None if there is none.
     """
 
     name: str
@@ -72,6 +84,14 @@ class ReportPoint:
     note: str = ""
     estimates: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     warning: str = ""
+    is_bundle: bool = True
+    machine: Mapping[str, str] = field(default_factory=dict)
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    missing_average: Metrics = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    metrics_command: str | None = None
+    latency_command: str | None = None
 
     @property
     def title(self) -> str:
@@ -95,23 +115,41 @@ class ReportPoint:
         return ", ".join(part for part in parts if part)
 
     def accuracy(self, subset: str) -> float | None:
-        """Return the gate metric on a subset, or None if it was not measured."""
-        return self.by_subset.get(subset, {}).get(self.gate_metric)
+        """Return the gate metric on a subset, or None if it was not measured or is not finite."""
+        return _finite(self.by_subset.get(subset, {}).get(self.gate_metric))
 
     def p50(self, subset: str) -> float | None:
-        """Return the median latency on a subset in milliseconds, or None if it was not measured."""
-        return self.latency_ms.get(subset, {}).get("p50")
+        """Return the median latency on a subset in milliseconds, or None if it was not measured or is not finite."""
+        return _finite(self.latency_ms.get(subset, {}).get("p50"))
+
+    def latency(self, subset: str, name: str) -> Value | None:
+        """Return a percentile of the latency on a subset in milliseconds, or None if it was not measured."""
+        value = _finite(self.latency_ms.get(subset, {}).get(name))
+        return None if value is None else Value(value=value)
+
+    def metric(self, subset: str, name: str) -> Value | None:
+        """Return a metric on a subset with its interval, or None if it was not measured. NaN has no value."""
+        value = self.by_subset.get(subset, {}).get(name)
+        if value is None:
+            return None
+        low, high = map(_finite, self.intervals.get(subset, {}).get(name, (None, None)))
+        return Value(value=_finite(value), low=low, high=high)
 
 
-def join_points(records: Records) -> tuple[ReportPoint, ...]:
+def join_points(records: Records, sources: Sources | None = None) -> tuple[ReportPoint, ...]:
     """Return one point per benchmark, then one per evaluation that has no benchmark.
 
     A benchmark takes its accuracy from the evaluation with the same name, backend and precision. If there are several,
     the last one counts.
 
+    Args:
+        records: The measurements.
+        sources: Where the models and the data are, for the commands of the points.
+
     Raises:
         RunError: The evaluations use different data, splits or tasks, so they cannot be compared.
     """
+    sources = sources or Sources()
     data = dict.fromkeys(
         f"{item.dataset} {item.split} ({item.digest[:8]}, {item.task})" for item in records.evaluations
     )
@@ -120,11 +158,30 @@ def join_points(records: Records) -> tuple[ReportPoint, ...]:
             f"All evaluations of a report must use the same data, got {', '.join(data)}. "
             "Make a separate report for each."
         )
-    evaluations = {(item.source.name, item.source.backend, item.source.precision): item for item in records.evaluations}
+    evaluations = {
+        (item.source.name, item.source.backend, item.source.precision): (item, file)
+        for item, file in zip(records.evaluations, _files(records.evaluations, records.evaluation_files), strict=True)
+    }
+    benches = list(zip(records.benches, _files(records.benches, records.bench_files), strict=True))
     keys = [(item.name, item.backend, item.precision) for item in records.benches]
-    points = [_point(bench, evaluations.get(key)) for bench, key in zip(records.benches, keys, strict=True)]
-    rest = (item for key, item in evaluations.items() if key not in keys)
-    return (*points, *(_point(_bench_without_latency(item), item) for item in rest))
+    points = []
+    for (bench, file), key in zip(benches, keys, strict=True):
+        together = [item for item, other in benches if file is not None and other == file] or [bench]
+        evaluation, evaluation_file = evaluations.get(key, (None, None))
+        point = _point(bench, evaluation, (file, evaluation_file), sources)
+        points.append(dataclasses.replace(point, latency_command=bench_command(bench, together, sources)))
+    for key, (item, file) in evaluations.items():
+        if key not in keys:
+            points.append(_point(_bench_without_latency(item), item, (file,), sources))
+    return tuple(points)
+
+
+def _files(records: Sequence[object], files: Sequence[Path | None]) -> Sequence[Path | None]:
+    return files or (None,) * len(records)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> tuple[int, ...]:
@@ -224,6 +281,18 @@ def short_names(points: Sequence[ReportPoint]) -> tuple[str, ...]:
     return tuple(" · ".join(part for part in parts(point) if part) for point in points)
 
 
+def point_ids(points: Sequence[ReportPoint]) -> tuple[str, ...]:
+    """Return a unique id per point: name, backend, precision and device, numbered if several points share them."""
+    ids: list[str] = []
+    for point in points:
+        base = f"{point.name}/{point.backend}/{point.precision}/{point.device}"
+        number = 1
+        while (name := base if number == 1 else f"{base}#{number}") in ids:
+            number += 1
+        ids.append(name)
+    return tuple(ids)
+
+
 def shared_gate_metric(points: Sequence[ReportPoint]) -> str:
     """Return the gate metric of the points with a measured accuracy, or "" if there are none."""
     return next((point.gate_metric for point in points if point.by_subset), "")
@@ -235,8 +304,12 @@ def _bench_without_latency(evaluation: Evaluation) -> BenchRecord:
     return BenchRecord(source.name, "", source.backend, source.precision, source.device, precision_title=title)
 
 
-def _point(bench: BenchRecord, evaluation: Evaluation | None) -> ReportPoint:
+def _point(
+    bench: BenchRecord, evaluation: Evaluation | None, files: Iterable[Path | None], sources: Sources
+) -> ReportPoint:
     measured = {name: getattr(bench, name) for name in _SHARED_FIELDS}
+    measured["is_bundle"] = bool(bench.target) or (evaluation is not None and evaluation.source.kind == "bundle")
+    measured["files"] = tuple(dict.fromkeys(file for file in files if file is not None))
     if evaluation is None:
         return ReportPoint(gate_metric="", **measured)
     return ReportPoint(
@@ -246,6 +319,10 @@ def _point(bench: BenchRecord, evaluation: Evaluation | None) -> ReportPoint:
         bayes_optimum=evaluation.bayes_optimum,
         estimates=evaluation.estimates,
         warning=evaluation.baseline_warning or "",
+        intervals=evaluation.intervals,
+        counts=evaluation.counts,
+        missing_average=evaluation.missing_average,
+        metrics_command=evaluate_command(evaluation, sources),
         **measured,
     )
 

@@ -22,6 +22,7 @@ from edge_msa.evaluation.reproduction.record import Reproduction
 from edge_msa.evaluation.reproduction.table import format_reproduction
 from edge_msa.reporting import Report, ReportPoint, format_tradeoff, join_points, write_report_page
 from edge_msa.reporting.points import headline_subset
+from edge_msa.reporting.sources import find_sources
 from edge_msa.reporting.text_sweep import TextSweep, format_sweep
 from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import text_table
@@ -31,6 +32,10 @@ from edge_msa.workflows.outputs import output_file
 
 Measurement = AnyPath | Evaluation | Benchmark
 """What a report can show: the result of `evaluate` or `bench`, a file or a folder."""
+
+
+OUTPUT_SUFFIXES = (".html", ".md", ".csv", ".json")
+"""Suffixes of the files that a report can be written to."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,12 +102,13 @@ def report(
     verbose: bool = False,
     on_progress: OnProgress | None = None,
 ) -> ReportPage:
-    """Write one page that compares accuracy and latency. The page works offline.
+    """Write one page that says what to ship for each target, and why. The page works offline.
 
     Args:
         measurements: Results of `evaluate` and `bench`; files that these functions wrote; folders, of which all records
             below are shown, also those of `reproduce`, `sweep_text` and `search`; or a list of these.
-        output: HTML file to write. An existing one is replaced.
+        output: File to write: a page if its name ends in `.html`, or the same figures as `.md`, `.csv` or `.json`. An
+            existing page is replaced.
         title: Heading of the page.
         overwrite: Whether to replace an existing file whose name does not end in `.html`.
         verbose: Whether to print notes.
@@ -134,7 +140,10 @@ def report(
         else:
             sources.append(path_of(item, "measurements", "results of evaluate or bench, or paths"))
     files = [item for item in sources if isinstance(item, Path) and not item.is_dir()]
-    return write_report(sources, output_file(output, "output", files, replaceable="*.html"), title)
+    path = output_file(output, "output", files, replaceable="*.html")
+    if path.suffix not in OUTPUT_SUFFIXES:
+        raise UsageError(f"output must end in .html, .md, .csv or .json, got {path.name}. Choose one of these formats.")
+    return write_report(sources, path, title)
 
 
 def write_report(
@@ -148,7 +157,7 @@ def write_report(
 
     Args:
         sources: Records, and folders and files with records.
-        output: HTML file to write.
+        output: File to write: a page, or the figures in the format of its suffix, one of `OUTPUT_SUFFIXES`.
         title: Heading of the page.
         in_pipeline: Whether the runs and bundles in the folders are expected, so they are not listed as skipped.
 
@@ -157,12 +166,13 @@ def write_report(
         EdgeMsaError: The page cannot be written.
     """
     records = load_records(sources)
-    points = tuple(join_points(records))
+    folders = [item for item in sources if isinstance(item, Path)]
+    points = tuple(join_points(records, find_sources(records, folders)))
     machine = records.benches[0].machine if records.benches else {}
     sections, invalid = _sections(records.others)
     models = () if in_pipeline else [(path, f"{kind}, not a measurement") for path, kind in records.models]
     skipped = [f"{path}: {reason}" for path, reason in (*records.skipped, *models, *invalid)]
-    provenance = {**machine, **_describe_runs([item for item in sources if isinstance(item, Path)])}
+    provenance = {**machine, **_describe_runs(folders)}
     write_report_page(Report(title, points, records.evaluations, provenance, sections, skipped), output)
     print_notes(f"skipped {line}" for line in skipped)
     return ReportPage(output, points, tuple(sections), tuple(skipped))

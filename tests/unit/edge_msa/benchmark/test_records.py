@@ -39,7 +39,8 @@ def test_records_below_a_folder_are_loaded(tmp_path: Path) -> None:
 
 def test_a_file_may_have_any_name(tmp_path: Path) -> None:
     path = write_records(tmp_path / "measurements.json", EVALUATION, BENCH)
-    assert load_records([path]) == Records((EVALUATION,), (BENCH,))
+    expected = Records((EVALUATION,), (BENCH,), evaluation_files=(path,), bench_files=(path,))
+    assert load_records([path]) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import dataclasses
 
 from edge_msa.evaluation.evaluate import Evaluation, Source
 from edge_msa.evaluation.intervals.quality import CoverageLevel
-from edge_msa.reporting.page import Report, render_report
+from edge_msa.reporting import Report, render_report
 from edge_msa.reporting.risk import interval_tables, measured_intervals, risk_plot
 
 
