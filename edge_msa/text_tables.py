@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Sequence
 
 from edge_msa.console import table_width
+from edge_msa_runtime.benchmark.latency_statistics import Measured
 
 ABSENT = "-"
 _GAP = "  "
@@ -166,3 +167,13 @@ def format_number(value: float | None, digits: int = 3) -> str:
         return f"{value:.1e}"
     text = f"{value:#.{digits}g}"
     return f"{value:.0f}" if "e" in text or text.endswith(".") else text
+
+
+def format_measured(measured: Measured | None) -> str:
+    """Return a measured value, with its interval if there is one, e.g. "0.123 (0.120-0.126)", or "-" for None."""
+    if measured is None:
+        return ABSENT
+    text = format_number(measured.value)
+    if measured.low is None or measured.high is None:
+        return text
+    return f"{text} ({format_number(measured.low)}-{format_number(measured.high)})"

@@ -190,7 +190,7 @@ def describe_model(
     """Return the statements of the model card."""
     manifest = open_bundle(bundle).manifest
     with load(bundle) as session:
-        (latency,) = bench_sessions([session], subsets=[Subset.L], text=SENTENCE, repeats=400)[0].latencies
+        (latency,) = bench_sessions([session], subsets=[Subset.L], text=SENTENCE, repeats=700)[0].latencies
     infos = [load_run(path).info for path in teachers]
     sources = " and ".join(dict.fromkeys(info.spec.features["language"].extractor for info in infos))
     return {
@@ -201,8 +201,7 @@ def describe_model(
         "parameters": manifest.provenance.get("parameters"),
         "backends": {name: manifest.describe_precision(name, item) for name, item in manifest.precision.items()},
         "latency": {
-            "p50_ms": latency.p50_ms,
-            "p99_ms": latency.p99_ms,
+            **{f"{name}_ms": latency.values_ms[name] for name in ("p50", "p99")},
             "tokens": latency.frames["language"],
             "machine": describe_machine()["machine"],
         },

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import griffe
+from pydantic import TypeAdapter
 
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.runs import RunInfo
-from edge_msa.benchmark.records import BenchRecord
+from edge_msa.benchmark.records import BENCH_SCHEMA, BenchRecord
 from edge_msa.reporting import figures
 from edge_msa_runtime import classes, features, intervals
+from edge_msa_runtime.benchmark.bench import ComparedWith
+from edge_msa_runtime.benchmark.energy import Energy
+from edge_msa_runtime.benchmark.latency_statistics import Measured, Outliers
 from edge_msa_runtime.bundle import manifest
 from site_pages.markdown import code, prose, table
 
@@ -35,7 +41,6 @@ _RUN = (
     ("`spec`", "spec", ModelSpec),
     ("`text_input`", "spec.text_input", TextInputSpec),
 )
-_BENCHMARK = (("A benchmark record", "", BenchRecord),)
 _REPORT = (
     ("A report", "", figures.Figures),
     ("`data`", "data", figures.DataInfo),
@@ -45,6 +50,13 @@ _REPORT = (
     ("A value", "rows[].metrics.<subset>.<metric>", figures.Value),
     ("A table of text", "prediction_intervals[]", figures.TextTable),
     ("`sections`", "sections[]", figures.Section),
+)
+_BENCHMARK = (
+    ("A benchmark record", "", BenchRecord),
+    ("A measured value", "latency_ms.<subset>.<percentile>, load_ms, peak_memory_mib", Measured),
+    ("`outliers`", "outliers.<subset>", Outliers),
+    ("`comparisons`", "comparisons[]", ComparedWith),
+    ("`energy`", "energy", Energy),
 )
 DESCRIBED = tuple(kind for _, _, kind in (*_MANIFEST, *_RUN, *_BENCHMARK))
 """The dataclasses whose fields the reference lists."""
@@ -83,6 +95,33 @@ def _type_name(annotation: object) -> str:
     """Return a type without the modules of its parts."""
     text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else annotation
     return re.sub(r"(?:\w+\.)+(?=\w)", "", str(text))
+
+
+def describe_benchmark_schema() -> str:
+    """Return the JSON Schema (draft 2020-12) of a file with benchmark records, docs/reference/bench.schema.json.
+
+    `python docs/site_pages/write_schema.py` writes the file.
+    """
+    record = TypeAdapter(BenchRecord).json_schema()
+    definitions = {**record.pop("$defs"), "BenchRecord": record}
+    for _, _, kind in _BENCHMARK:
+        definition = definitions[kind.__name__]
+        definition["description"] = (inspect.getdoc(kind) or "").split("\n\nAttributes:")[0].replace("\n", " ")
+        meanings = field_meanings(kind)
+        for name, value in definition["properties"].items():
+            value.pop("title", None)
+            value["description"] = " ".join(meanings[name].split())
+    marks: dict[str, Any] = {"record": {"const": "bench"}, "schema": {"const": BENCH_SCHEMA}}
+    record["properties"] = marks | record["properties"]
+    record["required"] = [*marks, *record["required"]]
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Benchmark records of edge-msa, schema {BENCH_SCHEMA}",
+        "type": "array",
+        "items": {"$ref": "#/$defs/BenchRecord"},
+        "$defs": definitions,
+    }
+    return json.dumps(schema, indent=2) + "\n"
 
 
 def field_meanings(kind: type) -> dict[str, str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from edge_msa.benchmark.machine import describe_machine, matches_profile, unavailable_reason
-from edge_msa.benchmark.records import BenchRecord, bench_record
+from edge_msa.benchmark.records import BenchRecord, bench_record, load_and_memory
 from edge_msa.console import activity, report_progress
-from edge_msa.text_tables import format_kilobytes, format_number, text_table
+from edge_msa.text_tables import format_kilobytes, format_measured, text_table
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import bench_sessions
+from edge_msa_runtime.benchmark.latency_statistics import Measured
 from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.errors import BackendUnavailableError, EdgeMsaError
 from edge_msa_runtime.session import Session
@@ -69,10 +70,8 @@ def bench_bundles(
             text = f"Measuring load time and memory: {what}"
             report_progress("bench: process", done, len(sessions), text)
             on_target = matches_profile(session.manifest.profile)
-            single_process = _bench_in_new_process(session)
-            records.append(
-                bench_record(session.bundle, result.to_json(), single_process, describe_machine(), on_target=on_target)
-            )
+            measured = result.to_json() | load_and_memory(_bench_in_new_process(session))
+            records.append(bench_record(session.bundle, measured, describe_machine(), on_target=on_target))
     return records + not_executed
 
 
@@ -86,23 +85,25 @@ def format_bench_records(records: Sequence[BenchRecord]) -> str:
         "p50 ms",
         "p90 ms",
         "p99 ms",
+        "max ms",
         "size KB",
         "load ms",
         "peak MiB",
     ]
+    none: Mapping[str, Mapping[str, Measured | None]] = {"-": {}}
     rows = [
         [
             record.name,
             record.backend,
             (record.precision_title or record.precision) + ("*" if record.chosen else ""),
             subset,
-            *(format_number(latency.get(name)) for name in ("p50", "p90", "p99")),
+            *(format_measured(latency.get(name)) for name in ("p50", "p90", "p99", "max")),
             format_kilobytes(record.size_bytes),
-            format_number(record.load_ms),
-            format_number(record.peak_memory_mib),
+            format_measured(record.load_ms),
+            format_measured(record.peak_memory_mib),
         ]
         for record in records
-        for subset, latency in (record.latency_ms or {"-": {}}).items()
+        for subset, latency in (record.latency_ms or none).items()
     ]
     notes = [f"{record.name}, {record.backend} {record.precision}: {record.note}" for record in records if record.note]
     return "\n".join([text_table(header, rows, left=4), "* default precision of the bundle", *notes])

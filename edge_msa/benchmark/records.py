@@ -7,16 +7,22 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.errors import EdgeMsaError, RunError
 from edge_msa.evaluation.evaluate import Evaluation
-from edge_msa_runtime.benchmark.conditions import format_conditions
+from edge_msa_runtime.benchmark.bench import ComparedWith
+from edge_msa_runtime.benchmark.energy import Energy
+from edge_msa_runtime.benchmark.latency_statistics import PERCENTILES, Measured, Outliers
 from edge_msa_runtime.bundle.loader import Bundle
 
-BENCH_SCHEMA = 2
+BENCH_SCHEMA = 3
+"""Version of the fields of a benchmark record. docs/reference/bench.schema.json describes them."""
 OTHER_KINDS = ("reproduction", "sweep", "search")
 """Kinds of records that a report shows as the table that their command prints."""
 _EXPECTED_FILE = "Pass a file that edge-msa evaluate or bench wrote"
@@ -24,7 +30,10 @@ _EXPECTED_FILE = "Pass a file that edge-msa evaluate or bench wrote"
 
 @dataclass(frozen=True)
 class BenchRecord:
-    """Speed and size of one bundle at one precision on one backend.
+    """Speed, memory, energy and size of one bundle at one precision on one backend.
+
+    A measured value is an object with `value`, `low` and `high`; `low` and `high` are null if there is no interval.
+    Intervals of latencies have a confidence of 95 %. Those of times, memory and energy are the range of the processes.
 
     Attributes:
         name: Name of the bundle, equal to the name in the source of its evaluation.
@@ -32,10 +41,22 @@ class BenchRecord:
         backend: Backend that executed the bundle.
         precision: Precision of the graphs.
         device: Device that executed the graphs, e.g. `CPU`.
-        latency_ms: p50, p90 and p99 in milliseconds, by subset. Empty if `executed` is False.
+        latency_ms: p50, p90, p95, p99, mean and max in milliseconds, by subset. A percentile is null if it needs more
+            predictions. Empty if `executed` is False.
+        distribution_ms: Quantiles 0, 0.05, ..., 1 of the latency in milliseconds, by subset.
+        predictions: Number of timed predictions of all processes, by subset.
+        outliers: Numbers of predictions beyond Tukey's fences, by subset.
+        steady: Whether the latency was steady after the warm-up in every process, by subset. Null if it was not tested.
+        processes: Number of fresh processes that ran only this model. 0 if it shared one process with others.
+        rate_hz: Rate at which predictions were due, per second. Null if each started when the previous one ended.
+        comparisons: p50 compared with that of other models of the same benchmark, measured interleaved.
         size_bytes: Size of the files that the backend needs at this precision.
+        start_ms: Time from the start of a process until it has imported the runtime, in milliseconds.
         load_ms: Time to load the bundle in a fresh process, in milliseconds.
-        peak_memory_mib: Peak memory of that process, in MiB.
+        build_ms: Time to build each TensorRT engine before the first load, in milliseconds. Null for other backends.
+        peak_memory_mib: Peak memory of a process that runs only this model, in MiB.
+        steady_memory_mib: Memory of that process after the predictions, in MiB.
+        energy: Energy per prediction. Null if it was not measured.
         parity: Largest absolute difference between the predictions of the graphs and of the trained model.
         chosen: Whether the bundle uses this precision by default on this backend.
         executed: Whether the graphs ran.
@@ -43,18 +64,35 @@ class BenchRecord:
         reference: Whether this is the teacher that tables compare speed with.
         precision_title: The precision for people, e.g. `int8: 5 of 9 layers, 80 % of MACs`. Empty if it is `precision`.
         note: A remark that reports show.
+        noise: What makes the measurement less reliable, one sentence each. Empty on a quiet machine.
         machine: What you need to interpret the numbers: CPU, system, versions, threads.
+        before: Clocks, power mode, temperature and load before the measurement, as far as the system reports them.
+        after: The same after the measurement.
     """
+
+    # Read by pydantic in `from_json`.
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str
     target: str
     backend: str
     precision: str
     device: str
-    latency_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    latency_ms: Mapping[str, Mapping[str, Measured | None]] = field(default_factory=dict)
+    distribution_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    predictions: Mapping[str, int] = field(default_factory=dict)
+    outliers: Mapping[str, Outliers] = field(default_factory=dict)
+    steady: Mapping[str, bool | None] = field(default_factory=dict)
+    processes: int = 0
+    rate_hz: float | None = None
+    comparisons: tuple[ComparedWith, ...] = ()
     size_bytes: int | None = None
-    load_ms: float | None = None
-    peak_memory_mib: float | None = None
+    start_ms: Measured | None = None
+    load_ms: Measured | None = None
+    build_ms: Measured | None = None
+    peak_memory_mib: Measured | None = None
+    steady_memory_mib: Measured | None = None
+    energy: Energy | None = None
     parity: float | None = None
     chosen: bool = False
     executed: bool = True
@@ -62,7 +100,28 @@ class BenchRecord:
     reference: bool = False
     precision_title: str = ""
     note: str = ""
+    noise: tuple[str, ...] = ()
     machine: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, str] = field(default_factory=dict)
+
+    def latency_values(self) -> dict[str, dict[str, float]]:
+        """Return the known percentiles without intervals, in milliseconds by subset."""
+        return {
+            subset: {name: item.value for name in PERCENTILES if (item := latency.get(name)) is not None}
+            for subset, latency in self.latency_ms.items()
+        }
+
+    def latency_intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Return the known intervals of percentiles, in milliseconds by subset."""
+        return {
+            subset: {
+                name: (item.low, item.high)
+                for name in PERCENTILES
+                if (item := latency.get(name)) is not None and item.low is not None and item.high is not None
+            }
+            for subset, latency in self.latency_ms.items()
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, marked as a benchmark record of this schema."""
@@ -73,17 +132,31 @@ class BenchRecord:
         """Return the record that `to_json` wrote.
 
         Raises:
-            EdgeMsaError: The value is not a benchmark of this schema, or a key is missing or unknown.
+            EdgeMsaError: The value is not a benchmark of this schema, or a field is missing, unknown or wrong.
         """
-        if value.get("record") != "bench" or value.get("schema") != BENCH_SCHEMA:
-            actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"
+        schema = value.get("schema")
+        if value.get("record") != "bench" or schema != BENCH_SCHEMA:
+            is_newer = isinstance(schema, int) and schema > BENCH_SCHEMA
+            action = "Update edge-msa to read it" if is_newer else "Run edge-msa bench again"
             raise EdgeMsaError(
-                f"The record must be a benchmark of schema {BENCH_SCHEMA}, got {actual}. Run edge-msa bench again."
+                f"The record must be a benchmark of schema {BENCH_SCHEMA}, got {value.get('record')!r} of schema "
+                f"{schema!r}. {action}."
             )
         try:
-            return cls(**{name: item for name, item in value.items() if name not in {"record", "schema"}})
-        except TypeError as error:
-            raise EdgeMsaError(f"The benchmark record is not valid ({error}). Run edge-msa bench again.") from None
+            return _adapter().validate_python(
+                {name: item for name, item in value.items() if name not in {"record", "schema"}}
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise EdgeMsaError(
+                f"The benchmark record is not valid ({where}: {first['msg']}). Run edge-msa bench again."
+            ) from None
+
+
+@cache
+def _adapter() -> TypeAdapter[BenchRecord]:
+    return TypeAdapter(BenchRecord)
 
 
 @dataclass(frozen=True)
@@ -272,7 +345,6 @@ def _parse_file(file: Path) -> Iterator[Evaluation | BenchRecord | OtherRecord]:
 def bench_record(
     bundle: Bundle,
     result: Mapping[str, Any],
-    single_process: Mapping[str, Any],
     versions: Mapping[str, str],
     *,
     on_target: bool,
@@ -282,40 +354,48 @@ def bench_record(
 
     Args:
         bundle: The bundle that was measured.
-        result: A `BenchResult` as JSON, from the interleaved measurement of all sessions.
-        single_process: A `BenchResult` as JSON, from a process that ran only this session. Load time and peak memory
-            are taken from it.
+        result: A `BenchResult` as JSON.
         versions: Package versions to add to the description of the machine.
         on_target: Whether the machine has the architecture of the target.
         note: A remark that reports show.
     """
     manifest, backend, precision = bundle.manifest, result["backend"], result["precision"]
     parity = [spec.parity for spec in manifest.graphs if (spec.backend, spec.precision) == (backend, precision)]
-    peak = single_process["peak_memory_bytes"]
-    return BenchRecord(
-        name=manifest.name,
-        target=manifest.target,
-        backend=backend,
-        precision=precision,
-        device=result["device"],
-        latency_ms={
-            row["subset"]: {name: row[f"{name}_ms"] for name in ("p50", "p90", "p99") if row[f"{name}_ms"] is not None}
-            for row in result["latencies"]
-        },
-        size_bytes=result["file_bytes"],
-        load_ms=single_process["load_ms"],
-        peak_memory_mib=None if peak is None else peak / 2**20,
-        parity=max(parity, default=None),
-        chosen=manifest.precision.get(backend) == precision,
-        on_target=on_target,
-        precision_title=manifest.describe_precision(backend, precision),
-        note=note,
-        machine={**result["machine"], **versions, backend: result["backend_version"], **_conditions(result)},
+    rows = {row["subset"]: row for row in result["latencies"]}
+    by_subset = ("latency_ms", "distribution_ms", "predictions", "outliers", "steady")
+    return BenchRecord.from_json(
+        {
+            "record": "bench",
+            "schema": BENCH_SCHEMA,
+            "name": manifest.name,
+            "target": manifest.target,
+            "backend": backend,
+            "precision": precision,
+            **{name: {subset: row[name] for subset, row in rows.items()} for name in by_subset},
+            **{name: result[name] for name in _MEASURED_FIELDS},
+            "size_bytes": result["file_bytes"],
+            "parity": max(parity, default=None),
+            "chosen": manifest.precision.get(backend) == precision,
+            "on_target": on_target,
+            "precision_title": manifest.describe_precision(backend, precision),
+            "note": note,
+            "machine": {
+                **result["machine"],
+                **versions,
+                backend: result["backend_version"],
+                "threads": str(result["threads"]),
+            },
+        }
     )
 
 
-def _conditions(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return the threads, the rate, and the clocks and temperatures before and after the measurement."""
-    rate = {} if result["rate_hz"] is None else {"rate_hz": f"{result['rate_hz']:g}"}
-    states = {name: format_conditions(result[name]) for name in ("before", "after") if result[name]}
-    return {"threads": str(result["threads"]), **rate, **states}
+_MEASURED_FIELDS = (
+    *("device", "processes", "rate_hz", "comparisons", "start_ms", "load_ms", "build_ms", "peak_memory_mib"),
+    *("steady_memory_mib", "energy", "noise", "before", "after"),
+)
+"""Fields of a record that are those of the result of the runtime."""
+
+
+def load_and_memory(single_process: Mapping[str, Any]) -> dict[str, Any]:
+    """Return load time and peak memory of a `BenchResult` as JSON, from a process that ran only one session."""
+    return {name: single_process[name] for name in ("load_ms", "peak_memory_mib")}

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.benchmark.machine import ANY_ARCHITECTURE, normalize_architecture
-from edge_msa.benchmark.records import BenchRecord, bench_record
+from edge_msa.benchmark.records import BenchRecord, bench_record, load_and_memory
 from edge_msa.benchmark.ssh import RemoteError, SshHost, copy_files, temporary_folder
 from edge_msa.console import print_note, print_notes, print_progress
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
@@ -145,7 +145,13 @@ def bench_on_host(
         results = runtime.run("bench", f"{options} --all --repeats {num_runs}{rate_option}", "measuring latency")
         note = f"measured on {host.address}"
         return [
-            bench_record(local_bundle, result, _bench_in_new_process(runtime, result), {}, on_target=True, note=note)
+            bench_record(
+                local_bundle,
+                result | load_and_memory(_bench_in_new_process(runtime, result)),
+                {},
+                on_target=True,
+                note=note,
+            )
             for result in results
         ]
 
@@ -157,7 +163,7 @@ def p50_on_host(bundle: Path, remote: RemoteConfig) -> dict[tuple[str, str], tup
     """
     largest = subsets_of(open_bundle(bundle).manifest.modalities)[-1].value
     return {
-        (record.backend, record.precision): (record.latency_ms[largest]["p50"],)
+        (record.backend, record.precision): (record.latency_values()[largest]["p50"],)
         for record in bench_on_host(bundle, remote)
     }
 

@@ -28,11 +28,11 @@ from edge_msa.training.tensors import Batch, SplitTensors
 from edge_msa_export.graphs.onnx_export import ExportableModule, export_onnx
 from edge_msa_runtime.backends import BackendOptions, open_backend
 from edge_msa_runtime.backends.base import Program
+from edge_msa_runtime.benchmark.latency_statistics import count_outliers, find_distribution, summarize
 from edge_msa_runtime.modalities import MODALITIES, Subset
 from edge_msa_runtime.timing import time_interleaved
 
 BACKEND = "onnxruntime"
-_PERCENTILES = {"p50": 50, "p90": 90, "p99": 99}
 _PARITY_SAMPLES = 16
 _WARMUP_RUNS = 5
 _NOTE = "metrics are those of torch"
@@ -113,7 +113,10 @@ def bench_teacher(
                 backend=item.backend,
                 precision=source.precision,
                 device=source.device,
-                latency_ms={subset: {key: float(np.percentile(milliseconds, q)) for key, q in _PERCENTILES.items()}},
+                latency_ms={subset: summarize([milliseconds])},
+                distribution_ms={subset: tuple(find_distribution([milliseconds]))},
+                predictions={subset: len(milliseconds)},
+                outliers={subset: count_outliers([milliseconds])},
                 size_bytes=item.size_bytes,
                 parity=None if is_torch else float(np.abs(predicted - outputs[0]).max()),
                 reference=item is variants[-1] and not is_torch,

@@ -387,7 +387,7 @@ def bench_models(
     ] = None,
     backend: BundleBackend = "auto",
     precision: BundlePrecision = None,
-    repeats: Repeats = 200,
+    repeats: Repeats = 700,
     output: Annotated[
         Path | None,
         typer.Option(

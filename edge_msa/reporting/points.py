@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edge_msa.benchmark.records import BenchRecord, Records
 from edge_msa.errors import RunError
@@ -55,6 +56,7 @@ class ReportPoint:
         is_bundle: Whether the model is a bundle, not a run.
         machine: Machine, versions and threads of the benchmark.
         intervals: 95 % intervals (low, high) of metrics, by subset and metric.
+        latency_intervals: 95 % intervals (low, high) of latencies in milliseconds, by subset and percentile.
         counts: Number of evaluated samples by subset.
         missing_average: Mean of the metrics over the incomplete subsets.
         files: Files with the records of the point.
@@ -87,6 +89,7 @@ class ReportPoint:
     is_bundle: bool = True
     machine: Mapping[str, str] = field(default_factory=dict)
     intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    latency_intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     missing_average: Metrics = field(default_factory=dict)
     files: tuple[Path, ...] = ()
@@ -125,7 +128,8 @@ class ReportPoint:
     def latency(self, subset: str, name: str) -> Value | None:
         """Return a percentile of the latency on a subset in milliseconds, or None if it was not measured."""
         value = _finite(self.latency_ms.get(subset, {}).get(name))
-        return None if value is None else Value(value=value)
+        low, high = self.latency_intervals.get(subset, {}).get(name, (None, None))
+        return None if value is None else Value(value=value, low=low, high=high)
 
     def metric(self, subset: str, name: str) -> Value | None:
         """Return a metric on a subset with its interval, or None if it was not measured. NaN has no value."""
@@ -307,7 +311,11 @@ def _bench_without_latency(evaluation: Evaluation) -> BenchRecord:
 def _point(
     bench: BenchRecord, evaluation: Evaluation | None, files: Iterable[Path | None], sources: Sources
 ) -> ReportPoint:
-    measured = {name: getattr(bench, name) for name in _SHARED_FIELDS}
+    measured: dict[str, Any] = {name: getattr(bench, name) for name in _SHARED_FIELDS}
+    measured["latency_ms"] = bench.latency_values()
+    measured["latency_intervals"] = bench.latency_intervals()
+    for name in ("load_ms", "peak_memory_mib"):
+        measured[name] = None if measured[name] is None else measured[name].value
     measured["is_bundle"] = bool(bench.target) or (evaluation is not None and evaluation.source.kind == "bundle")
     measured["files"] = tuple(dict.fromkeys(file for file in files if file is not None))
     if evaluation is None:

@@ -22,6 +22,7 @@ from edge_msa.result_tables import Row, Table
 from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime.backends import check_backend_name
+from edge_msa_runtime.benchmark.latency_statistics import PERCENTILES, Measured
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.wording import format_count
 
@@ -37,7 +38,7 @@ class Benchmark(Table):
         """Return what was measured."""
         names = ", ".join(dict.fromkeys(record.name for record in self.records))
         fastest = min(
-            (latency["p50"] for record in self.records for latency in record.latency_ms.values()), default=None
+            (latency["p50"] for record in self.records for latency in record.latency_values().values()), default=None
         )
         best = "" if fastest is None else f", fastest p50 {fastest:.3g} ms"
         return f"<Benchmark of {names}: {len(self.records)} backends and precisions{best}>"
@@ -49,7 +50,7 @@ class Benchmark(Table):
     @property
     def rows(self) -> tuple[Row, ...]:
         """One row per bundle, backend, precision and subset; one without a subset for what could not run here."""
-        none: Mapping[str, Mapping[str, float]] = {"": {}}
+        none: Mapping[str, Mapping[str, Measured | None]] = {"": {}}
         return tuple(
             {
                 "name": record.name,
@@ -59,10 +60,13 @@ class Benchmark(Table):
                 "device": record.device,
                 "chosen": record.chosen,
                 "subset": subset or None,
-                **{f"{name}_ms": latency.get(name) for name in ("p50", "p90", "p99")},
+                **{f"{name}_ms": _value(latency.get(name)) for name in (*PERCENTILES, "max")},
+                **{f"p50_ms_{end}": getattr(latency.get("p50"), end, None) for end in ("low", "high")},
+                "predictions": record.predictions.get(subset),
+                "processes": record.processes,
                 "size_bytes": record.size_bytes,
-                "load_ms": record.load_ms,
-                "peak_memory_mib": record.peak_memory_mib,
+                "load_ms": _value(record.load_ms),
+                "peak_memory_mib": _value(record.peak_memory_mib),
                 "note": record.note,
             }
             for record in self.records
@@ -72,6 +76,10 @@ class Benchmark(Table):
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {"records": [record.to_json() for record in self.records]}
+
+
+def _value(measured: Measured | None) -> float | None:
+    return None if measured is None else measured.value
 
 
 @api

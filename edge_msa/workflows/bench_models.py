@@ -44,6 +44,7 @@ from edge_msa.workflows.evaluate import Predictor, open_predictor
 from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime import Session, load
 from edge_msa_runtime.benchmark.bench import bench_sessions
+from edge_msa_runtime.benchmark.latency_statistics import PERCENTILES, summarize
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.modalities import Subset
@@ -75,7 +76,7 @@ def bench_models(
     baselines: Sequence[str] = (),
     backend: str = "auto",
     precision: str | None = None,
-    repeats: int = 200,
+    repeats: int = 700,
     output: AnyPath | None = None,
     page: AnyPath | None = None,
     task: str | None = None,
@@ -314,17 +315,16 @@ def _measure_costs(
             )
             for (name, session), result in zip(members.items(), results, strict=True):
                 latency = result.latencies[0]
-                times = {"p50": latency.p50_ms, "p90": latency.p90_ms}
-                times |= {} if latency.p99_ms is None else {"p99": latency.p99_ms}
                 title = session.manifest.describe_precision(session.backend, session.precision)
                 costs[name] = ModelCost(
-                    name, "bundle", title or session.precision, session.backend, result.file_bytes, times
+                    name, "bundle", title or session.precision, session.backend, result.file_bytes, latency.values_ms
                 )
     measured = [costs.get(name) or _untimed(name, path) for name, path in zip(names, paths, strict=True)]
     if vader is not None:
         (times_ms,) = time_interleaved([functools.partial(vader.predict, [text])], repeats, _WARMUP)
-        quantiles = {f"p{q}": float(np.percentile(times_ms, q)) for q in (50, 90, 99)}
-        measured.append(ModelCost("vader", "baseline", size_bytes=vader.size_bytes, latency_ms=quantiles))
+        quantiles = {name: item.value for name, item in summarize([times_ms]).items() if item is not None}
+        latency_ms = {name: value for name, value in quantiles.items() if name in PERCENTILES}
+        measured.append(ModelCost("vader", "baseline", size_bytes=vader.size_bytes, latency_ms=latency_ms))
     return measured
 
 

@@ -62,6 +62,8 @@ from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 
 PAGE = "sweep.html"
+_REPEATS = 700
+"""Timed predictions of a bundle, enough for p99."""
 _ALL_TEACHERS = "all teachers"
 TOKENS = 24
 """Number of tokens of the timed text. The validation text whose length is closest is used."""
@@ -448,7 +450,7 @@ def _measure(
             stack.enter_context(load(bundle.path, backend=backend, precision=precision))
             for _, bundle, precision in names
         ]
-        results = bench_sessions(sessions, subsets=[Subset.L], text=text, repeats=400)
+        results = bench_sessions(sessions, subsets=[Subset.L], text=text, repeats=_REPEATS)
         for (variant, bundle, precision), session, result in zip(names, sessions, results, strict=True):
             tested = [_evaluate(path, backend, precision, dataset) for path in bundles[variant.name]]
             evaluations += tested
@@ -501,8 +503,7 @@ def _sweep_point(
         parameters=Provenance.from_json(bundle.manifest.provenance).require_parameters(),
         size_bytes=result.file_bytes,
         tokens=latency.frames["language"],
-        latency_ms={"p50": latency.p50_ms, "p90": latency.p90_ms}
-        | ({} if latency.p99_ms is None else {"p99": latency.p99_ms}),
+        latency_ms=latency.values_ms,
         metrics={name: SeedSummary.from_values([item[name] for item in metrics]) for name in metrics[0]},
     )
 

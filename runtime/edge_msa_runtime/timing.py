@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BLOCK_SIZE = 20
+BLOCK_SIZE = 20
 """Timed calls in one block."""
 _BLOCK_WARMUP = 2
 """Untimed calls before each block, which load the caches again."""
@@ -31,19 +31,21 @@ def time_interleaved(
         calls: functions to time.
         repeats: timed calls of each function.
         warmup: untimed calls of each function before the first block.
-        rate: calls per second. Calls are then due at fixed times within a block and timed from when they were due.
-            None: each call starts when the previous one has returned.
+        rate: calls per second. All calls of a function are then one block, in which they are due at fixed times. They
+            are timed from when they were due, so that a call that waits for the previous one takes longer. None: each
+            call starts when the previous one has returned.
     """
     for call in calls:
         for _ in range(warmup):
             call()
     seconds = np.empty((len(calls), repeats))
-    for first in range(0, repeats, _BLOCK_SIZE):
+    size = BLOCK_SIZE if rate is None else repeats
+    for first in range(0, repeats, size):
         for index, call in enumerate(calls):
             for _ in range(_BLOCK_WARMUP if len(calls) > 1 else 0):
                 call()
             block_start = time.perf_counter()
-            for repeat in range(first, min(first + _BLOCK_SIZE, repeats)):
+            for repeat in range(first, min(first + size, repeats)):
                 due = _wait_until_due(block_start, repeat - first, rate)
                 call()
                 seconds[index, repeat] = time.perf_counter() - due

@@ -1,4 +1,4 @@
-"""Latency of predictions on this device, end to end: from raw text and arrays to the prediction.
+"""Latency of predictions in this process, end to end: from raw text and arrays to the prediction.
 
 Sessions that are compared are measured interleaved (see `time_interleaved`). Only ratios within one run are reliable.
 
@@ -17,6 +17,15 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 import numpy as np
 
 from edge_msa_runtime.benchmark.conditions import describe_machine, measure_conditions
+from edge_msa_runtime.benchmark.energy import Energy
+from edge_msa_runtime.benchmark.latency_statistics import (
+    PERCENTILES,
+    Measured,
+    Outliers,
+    count_outliers,
+    find_distribution,
+    summarize,
+)
 from edge_msa_runtime.benchmark.stream_throughput import StreamThroughput, check_streams, measure_streams
 from edge_msa_runtime.benchmark.throughput import Throughput, measure_throughput
 from edge_msa_runtime.bundle.golden import load_golden
@@ -32,8 +41,6 @@ if TYPE_CHECKING:
 
     Inputs = Mapping[str, Any]
 
-# p99 needs 100 predictions: with fewer, it would be the maximum.
-_MIN_FOR_P99 = 100
 # No application needs less than one prediction in 100 s. A system wakes a process at most about 10,000 times a second.
 _MIN_RATE_HZ, _MAX_RATE_HZ = 0.01, 1e4
 
@@ -46,11 +53,13 @@ class Latency:
         subset: the subset, such as `la`.
         frames: number of frames by modality; for a text, the number of its tokens that are used.
         from_text: whether the language input was raw text, which every prediction tokenizes.
-        predictions: number of timed predictions.
-        p50_ms: median in milliseconds.
-        p90_ms: 90th percentile in milliseconds.
-        p99_ms: 99th percentile in milliseconds; None below 100 predictions.
-        mean_ms: mean in milliseconds.
+        predictions: number of timed predictions of all processes.
+        latency_ms: `p50`, `p90`, `p95`, `p99`, `mean` and `max` in milliseconds, with 95 % intervals if there were
+            several processes; None for a percentile that needs more predictions (see `min_samples`).
+        distribution_ms: quantiles 0, 0.05, ..., 1 in milliseconds.
+        outliers: numbers of outliers.
+        warmup: largest number of untimed predictions of a process before the timed ones.
+        steady: whether the latency was steady after the warm-up in every process; None if it was not tested.
         answered: how often each member of a cascade was asked last, as shares of the predictions; empty for a bundle.
     """
 
@@ -58,16 +67,64 @@ class Latency:
     frames: Mapping[str, int]
     from_text: bool
     predictions: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float | None
-    mean_ms: float
+    latency_ms: Mapping[str, Measured | None]
+    distribution_ms: tuple[float, ...] = ()
+    outliers: Outliers = dataclasses.field(default_factory=Outliers)
+    warmup: int = 0
+    steady: bool | None = None
     answered: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def p50_ms(self) -> float:
+        """Median in milliseconds."""
+        return self._require("p50")
+
+    @property
+    def mean_ms(self) -> float:
+        """Mean in milliseconds."""
+        return self._require("mean")
+
+    @property
+    def values_ms(self) -> dict[str, float]:
+        """The percentiles that there are enough predictions for, in milliseconds and without intervals."""
+        measured = {name: self.latency_ms.get(name) for name in PERCENTILES}
+        return {name: item.value for name, item in measured.items() if item is not None}
+
+    def _require(self, name: str) -> float:
+        measured = self.latency_ms[name]
+        if measured is None:
+            raise ValueError(f"The {name} of {self.predictions} predictions is unknown.")
+        return measured.value
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparedWith:
+    """The latency of one session compared with that of another one of the same benchmark.
+
+    Attributes:
+        bundle: name of the other bundle.
+        backend: its backend.
+        precision: its precision.
+        subset: the subset of both.
+        verdict: `faster`, `slower`, `no difference` or `cannot tell`; see `compare`.
+        ratio: p50 of this session divided by that of the other, with a 99 % interval.
+        processes: number of processes of each.
+    """
+
+    bundle: str
+    backend: str
+    precision: str
+    subset: str
+    verdict: str
+    ratio: Measured
+    processes: int
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchResult:
     """The measurements of one session.
+
+    Intervals of times and memory are the range of the processes.
 
     Attributes:
         bundle: name of the bundle.
@@ -77,19 +134,25 @@ class BenchResult:
         device: device that executed the graphs.
         precision: `fp32`, `fp16`, `int8` or `int4`.
         threads: CPU threads per prediction.
-        load_ms: time to verify the bundle, open the backend, and load the graphs of all measured subsets.
         file_bytes: size of the files that this backend needs at this precision: graphs, weights, tokenizer, embedding
             table.
-        peak_memory_bytes: peak resident memory of the whole process, including Python and other sessions; None if the
-            system does not report it (Windows).
         latencies: latency of each subset.
+        processes: number of fresh processes that ran only this session; 0 if it shared one process with others.
+        load_ms: milliseconds to verify the bundle, open the backend, and load the graphs of all measured subsets.
+        start_ms: milliseconds from the start of a process until it has imported the runtime; None if not measured.
+        build_ms: milliseconds to build each TensorRT engine before the first load; None for other backends.
+        peak_memory_mib: peak resident memory of the process in MiB, with Python; None if the system does not report it.
+        steady_memory_mib: resident memory of the process in MiB after the predictions; None if it is not reported.
+        energy: energy per prediction; None if it was not measured.
+        comparisons: comparisons with other sessions of the same benchmark.
+        noise: what makes this measurement less reliable; empty on a quiet machine.
         notes: notes about the bundle, and fallbacks of the session, such as a missing CUDA graph.
         throughput: of the last subset, if the session has several workers.
         stream_throughput: of several streams, if requested.
         rate_hz: predictions per second; None if each prediction started when the previous one ended.
         machine: names and versions that do not change during the run.
-        before: clocks, power mode and temperature before the run.
-        after: clocks, power mode and temperature after the run.
+        before: clocks, power mode, temperature and load before the run.
+        after: clocks, power mode, temperature and load after the run.
     """
 
     bundle: str
@@ -99,10 +162,17 @@ class BenchResult:
     device: str
     precision: str
     threads: int
-    load_ms: float
     file_bytes: int
-    peak_memory_bytes: int | None
     latencies: tuple[Latency, ...]
+    processes: int = 0
+    load_ms: Measured | None = None
+    start_ms: Measured | None = None
+    build_ms: Measured | None = None
+    peak_memory_mib: Measured | None = None
+    steady_memory_mib: Measured | None = None
+    energy: Energy | None = None
+    comparisons: tuple[ComparedWith, ...] = ()
+    noise: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     throughput: Throughput | None = None
     stream_throughput: StreamThroughput | None = None
@@ -250,9 +320,20 @@ def create_inputs(session: Session, subsets: Sequence[Subset], text: str | None 
 def _summarize_latency(
     session: Session, subset: Subset, samples: Sequence[Inputs], milliseconds: NDArray[np.float64]
 ) -> Latency:
-    """Summarize the times of predictions from samples. The numbers of frames are medians."""
-    p50, p90, p99 = (float(value) for value in np.percentile(milliseconds, [50, 90, 99]))
-    from_text = any("text" in inputs for inputs in samples)
+    """Summarize the times of predictions from samples."""
+    return Latency(
+        subset=subset.value,
+        **describe_inputs(session, subset, samples),
+        predictions=len(milliseconds),
+        latency_ms=summarize([milliseconds]),
+        distribution_ms=tuple(find_distribution([milliseconds])),
+        outliers=count_outliers([milliseconds]),
+        answered=_measure_answered(session, samples),
+    )
+
+
+def describe_inputs(session: Session, subset: Subset, samples: Sequence[Inputs]) -> dict[str, Any]:
+    """Return `frames` and `from_text` of a latency. The numbers of frames are medians of the samples."""
     text = session.manifest.language
     counts: dict[str, list[int]] = {}
     for inputs in samples:
@@ -261,18 +342,8 @@ def _summarize_latency(
                 counts.setdefault("language", []).append(min(session.count_tokens(value), text.max_tokens))
             elif name in subset.modalities:
                 counts.setdefault(name, []).append(len(value))
-    count = len(milliseconds)
-    return Latency(
-        subset.value,
-        {name: int(np.median(numbers)) for name, numbers in counts.items()},
-        from_text,
-        count,
-        p50,
-        p90,
-        p99 if count >= _MIN_FOR_P99 else None,
-        float(milliseconds.mean()),
-        _measure_answered(session, samples),
-    )
+    frames = {name: int(np.median(numbers)) for name, numbers in counts.items()}
+    return {"frames": frames, "from_text": any("text" in inputs for inputs in samples)}
 
 
 def _measure_answered(session: Session, samples: Sequence[Inputs]) -> dict[str, float]:
@@ -290,24 +361,32 @@ def _create_result(
     before: Mapping[str, str],
     after: Mapping[str, str],
 ) -> BenchResult:
+    peak = peak_memory_bytes()
     return BenchResult(
-        bundle=session.manifest.name,
-        target=session.manifest.target,
-        backend=session.backend,
-        backend_version=session.backend_version,
-        device=session.device,
-        precision=session.precision,
-        threads=session.threads,
-        load_ms=session.load_ms,
-        file_bytes=sum(
-            member.bundle.size(member.bundle.needed_files(member.backend, member.precision))
-            for member in session.members
-        ),
-        peak_memory_bytes=peak_memory_bytes(),
+        **describe_session(session),
         latencies=tuple(latencies),
+        load_ms=Measured(session.load_ms),
+        peak_memory_mib=None if peak is None else Measured(peak / 2**20),
         notes=(*session.bundle.notes, *session.fallbacks),
         rate_hz=rate,
         machine=describe_machine(),
         before=before,
         after=after,
     )
+
+
+def describe_session(session: Session) -> dict[str, Any]:
+    """Return the attributes of a result that do not depend on the measurement."""
+    members = session.members
+    return {
+        "bundle": session.manifest.name,
+        "target": session.manifest.target,
+        "backend": session.backend,
+        "backend_version": session.backend_version,
+        "device": session.device,
+        "precision": session.precision,
+        "threads": session.threads,
+        "file_bytes": sum(
+            member.bundle.size(member.bundle.needed_files(member.backend, member.precision)) for member in members
+        ),
+    }

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Sequence
 from edge_msa_runtime.cli.bench_live import add_live_options, check_live_options, run_live
 from edge_msa_runtime.cli.common import (
     KILOBYTE,
-    MEGABYTE,
     add_all_option,
     add_bundle_argument,
     add_command,
@@ -27,6 +26,7 @@ from edge_msa_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_msa_runtime.benchmark.bench import BenchResult
+    from edge_msa_runtime.benchmark.latency_statistics import Measured
     from edge_msa_runtime.session import Session
 
 
@@ -149,23 +149,20 @@ def format_results(results: Sequence[BenchResult]) -> list[str]:
     lines = []
     has_cascade = any(row.answered for result in results for row in result.latencies)
     for result in results:
-        peak = "unknown" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / MEGABYTE:.0f} MB"
         threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
         lines.append(
             f"{result.bundle} for {result.target}: {result.backend} on {result.device} at {result.precision}, {threads}"
         )
         lines.append(
-            f"  load time {result.load_ms:.0f} ms, files {result.file_bytes / KILOBYTE:.1f} KB, "
-            f"peak memory of the process {peak}"
+            f"  load time {_format(result.load_ms, '.0f')} ms, files {result.file_bytes / KILOBYTE:.1f} KB, "
+            f"peak memory of the process {_format(result.peak_memory_mib, '.0f')} MiB"
         )
-        lines.append(f"  {'subset':7}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'predictions':>13}  frames")
+        lines.append(f"  {'subset':7}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'max ms':>9}{'predictions':>13}  frames")
         for row in result.latencies:
-            p99 = "-" if row.p99_ms is None else f"{row.p99_ms:.3f}"
+            cells = "".join(f"{_format(row.latency_ms[name], '.3f'):>9}" for name in ("p50", "p90", "p99", "max"))
             frames = " ".join(f"{name}:{count}" for name, count in row.frames.items())
             text = " (from text)" if row.from_text else ""
-            lines.append(
-                f"  {row.subset:7}{row.p50_ms:9.3f}{row.p90_ms:9.3f}{p99:>9}{row.predictions:>13}  {frames}{text}"
-            )
+            lines.append(f"  {row.subset:7}{cells}{row.predictions:>13}  {frames}{text}")
             if has_cascade:
                 shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in row.answered.items())
                 lines.append(f"  mean {row.mean_ms:.3f} ms" + (f"; asked last: {shares}" if shares else ""))
@@ -191,3 +188,7 @@ def format_results(results: Sequence[BenchResult]) -> list[str]:
         lines.append(f"before: {format_conditions(results[0].before)}")
         lines.append(f"after:  {format_conditions(results[0].after)}")
     return lines
+
+
+def _format(measured: Measured | None, form: str) -> str:
+    return "-" if measured is None else format(measured.value, form)

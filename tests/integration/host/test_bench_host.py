@@ -17,6 +17,7 @@ import pytest
 from edge_msa.benchmark.records import load_records
 from edge_msa.benchmark.ssh import SshHost, temporary_folder
 from edge_msa_runtime.benchmark.bench import BenchResult, Latency
+from edge_msa_runtime.benchmark.latency_statistics import Measured
 from edge_msa_runtime.doctor.findings import PROBLEM, Finding
 
 if TYPE_CHECKING:
@@ -44,9 +45,10 @@ def test_bundles_are_verified_and_measured_on_a_device(
     for record in records.values():
         assert record.on_target
         assert set(record.latency_ms) == {"l", "a", "v", "la", "lv", "av", "lav"}
-        assert record.machine["rate_hz"] == "500"
+        assert record.rate_hz == 500
         assert record.machine["onnxruntime"] == importlib.metadata.version("onnxruntime")
-        assert 0 < (record.peak_memory_mib or 0) < 400
+        assert record.peak_memory_mib is not None
+        assert 0 < record.peak_memory_mib.value < 400
     assert json.loads(result.out.splitlines()[-1])["records"][0]["backend"] == "onnxruntime"
     assert edge_msa("report", output, "--output", tmp_path / "report.html").code == 0
 
@@ -124,10 +126,16 @@ def test_a_jetson_uses_its_own_tensorrt_and_a_desktop_that_of_pip(
     change_manifest(changed, backends=["tensorrt", "onnxruntime"], precision={"tensorrt": "fp16"}, profile=profile)
     finding = Finding("power mode", PROBLEM, "15W", "sudo nvpmodel -m 2")
     latency = Latency(
-        "lav", {"language": 5}, from_text=False, predictions=200, p50_ms=1.0, p90_ms=1.5, p99_ms=2.0, mean_ms=1.1
+        "lav",
+        {"language": 5},
+        from_text=False,
+        predictions=700,
+        latency_ms={"p99": Measured(2.0)},
     )
     measured = BenchResult(
-        *("changed", "jetson", "tensorrt", "10.3.0", "GPU:0 Orin", "fp16", 1, 700.0, 1000, 2**28, (latency,)),
+        *("changed", "jetson", "tensorrt", "10.3.0", "GPU:0 Orin", "fp16", 1, 1000, (latency,)),
+        load_ms=Measured(700.0),
+        peak_memory_mib=Measured(256.0),
         machine={"machine": "Jetson", "l4t": "R36"},
         before={"power_mode": "15W"},
         after={"power_mode": "15W"},
@@ -152,7 +160,7 @@ def test_a_jetson_uses_its_own_tensorrt_and_a_desktop_that_of_pip(
     assert all(requirements in arguments for requirements in installed)
     assert arguments.count("cuda-python") == ("jetpack" in profile)
     (record,) = load_records([output]).benches
-    assert (record.backend, record.device, record.latency_ms["lav"]["p99"]) == ("tensorrt", "GPU:0 Orin", 2.0)
-    assert (record.machine["l4t"], record.machine["before"]) == ("R36", "power mode 15W")
-    assert (record.chosen, record.load_ms, record.peak_memory_mib) == (True, 700.0, 256.0)
+    assert (record.backend, record.device, record.latency_values()["lav"]["p99"]) == ("tensorrt", "GPU:0 Orin", 2.0)
+    assert (record.machine["l4t"], record.before) == ("R36", {"power_mode": "15W"})
+    assert (record.chosen, record.load_ms, record.peak_memory_mib) == (True, Measured(700.0), Measured(256.0))
     assert sshd.remaining == []

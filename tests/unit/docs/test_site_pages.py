@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import sys
 import typing
@@ -144,3 +145,22 @@ def test_the_page_about_metrics_lists_all_of_them() -> None:
     assert {key for key in keys if f"`{key}`" not in page} == set()
     mosi = metric_functions(TASKS["mosi"])
     assert {key for key in mosi if describe(key).title not in page} == set()
+
+
+@pytest.mark.usefixtures("_import_path")
+def test_the_published_schema_is_that_of_benchmark_records() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    from edge_msa.benchmark.records import BenchRecord
+    from edge_msa_runtime.benchmark.energy import Energy
+    from edge_msa_runtime.benchmark.latency_statistics import Measured
+    from site_pages.records import describe_benchmark_schema
+
+    published = (DOCS / "reference" / "bench.schema.json").read_text("utf-8")
+    assert published == describe_benchmark_schema(), "Run python docs/site_pages/write_schema.py."
+    validator = jsonschema.Draft202012Validator(json.loads(published))
+    latency = {"l": {"p50": Measured(0.1, 0.09, 0.12), "p99": None}}
+    record = BenchRecord("bundle", "laptop-x86", "onnxruntime", "int8", "CPU", latency, energy=Energy("l"))
+    written = json.loads(json.dumps(record.to_json()))
+    validator.validate([written])
+    for wrong in ({"schema": 2}, {"size_bytes": "9"}, {"latency_ms": {"l": {"p50": 0.1}}}, {"unknown": 1}):
+        assert not validator.is_valid([written | wrong])

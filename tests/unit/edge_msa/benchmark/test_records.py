@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from edge_msa.benchmark.records import BenchRecord, Records, load_records, write_records
 from edge_msa.errors import RunError
 from edge_msa.evaluation.evaluate import Evaluation, Source
+from edge_msa_runtime.benchmark.latency_statistics import Measured
 
 EVALUATION = Evaluation(
     source=Source("bundle", "bundle", "int8", "onnxruntime"),
@@ -25,7 +27,16 @@ EVALUATION = Evaluation(
     baseline_constants={"best_constant": (0.0,)},
     gate_metric="acc2_non0",
 )
-BENCH = BenchRecord("bundle", "laptop-x86", "onnxruntime", "int8", "CPU", {"l": {"p50": 0.1}}, 1000)
+LATENCY = {"l": {"p50": Measured(0.1, 0.09, 0.12), "p99": None}}
+BENCH = BenchRecord(
+    "bundle",
+    "laptop-x86",
+    "onnxruntime",
+    "int8",
+    "CPU",
+    {"l": {"p50": Measured(0.1, 0.09, 0.12), "p99": None}},
+    size_bytes=1000,
+)
 
 
 def test_records_below_a_folder_are_loaded(tmp_path: Path) -> None:
@@ -49,7 +60,10 @@ def test_a_file_may_have_any_name(tmp_path: Path) -> None:
         ("{", "is not valid JSON"),
         ("[1]", "must contain evaluation or bench records, got None"),
         ('{"record": "run"}', "got 'run'"),
-        ('{"record": "bench", "schema": 2}', "benchmark record is not valid"),
+        ('{"record": "bench", "schema": 3}', r"benchmark record is not valid \(name: Field required"),
+        ('{"record": "bench", "schema": 2}', "got 'bench' of schema 2. Run edge-msa bench again"),
+        ('{"record": "bench", "schema": 99}', "got 'bench' of schema 99. Update edge-msa to read it"),
+        (json.dumps(BENCH.to_json() | {"size_bytes": math.nan}), r"not valid \(size_bytes: .*finite"),
         ('{"record": "evaluation", "schema": 0}', "schema 0"),
     ],
 )

@@ -37,7 +37,9 @@ def test_a_teacher_is_measured_in_torch_and_in_onnxruntime(tmp_path: Path) -> No
     assert onnxruntime.note == "metrics are those of torch"
     for record in (torch, onnxruntime):
         assert record.name == "teacher"
-        assert 0 < record.latency_ms["lav"]["p50"] <= record.latency_ms["lav"]["p99"]
+        values = record.latency_values()["lav"]
+        assert values["p50"] > 0
+        assert "p99" not in values  # it needs 662 predictions
 
 
 @pytest.mark.slow

@@ -8,7 +8,9 @@ from edge_msa.benchmark.records import BenchRecord, Records
 from edge_msa.errors import RunError
 from edge_msa.evaluation.evaluate import Evaluation, Source
 from edge_msa.reporting import ReportPoint, join_points, pareto_front, pareto_front_points
+from edge_msa.reporting.figures import Value
 from edge_msa.reporting.points import headline_subset, omission_reason, short_names, subset_title
+from edge_msa_runtime.benchmark.latency_statistics import Measured
 
 FP32 = ReportPoint(
     "bundle",
@@ -44,7 +46,9 @@ EVALUATION = Evaluation(
     baseline_constants={"best_constant": (0.0,)},
     gate_metric="acc2_non0",
 )
-BENCH = BenchRecord("bundle", "laptop-x86", "onnxruntime", "int8", "CPU", {"l": {"p50": 0.1}}, 1000)
+BENCH = BenchRecord(
+    "bundle", "laptop-x86", "onnxruntime", "int8", "CPU", {"l": {"p50": Measured(0.1, 0.09, 0.12)}}, size_bytes=1000
+)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,8 @@ def test_a_benchmark_is_joined_with_its_evaluation() -> None:
     ]
     assert points[0].by_subset == {}
     assert points[1].by_subset == EVALUATION.by_subset
-    assert points[1].latency_ms == BENCH.latency_ms
+    assert points[1].latency_ms == {"l": {"p50": 0.1}}
+    assert points[1].latency("l", "p50") == Value(value=0.1, low=0.09, high=0.12)
     assert points[2].latency_ms == {}
 
 
