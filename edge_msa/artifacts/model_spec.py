@@ -12,7 +12,7 @@ import numpy as np
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.normalization import FeatureNormalization, fit_normalization
-from edge_msa.data.tasks import Task
+from edge_msa.data.tasks import Task, describe_mismatch
 from edge_msa.errors import DataError, RunError
 from edge_msa_runtime.features import UNKNOWN, FeatureSource, features_to_json, mismatch_warning, parse_features
 from edge_msa_runtime.modalities import MODALITIES
@@ -190,10 +190,7 @@ class ModelSpec:
             if dataset.dims.get(name, dim) != dim:
                 raise DataError(wrong_width(name, dim, dataset.dims[name], dataset.name))
         if not self.task.fits(dataset.task):
-            raise DataError(
-                f"The task must be {self.task.option}, which the model was trained for, got {dataset.task.option} in "
-                f"{dataset.name}. Pass the matching --task."
-            )
+            raise DataError(describe_mismatch(self.task, dataset.task, dataset.name))
         selected = drop_unused_modalities(dataset, self.dims)
         if self.language_padding and _has_zero_padding(selected):
             selected = dataclasses.replace(selected, notes=(*selected.notes, ZERO_PADDING_NOTE))

@@ -20,7 +20,8 @@ TARGET_HELP = "Device, device family, or TOML file with a device profile. `edge-
 SEEDS_HELP = "Number of trainings of each model, with seeds 0 to N-1."
 SPLIT_HELP = "Split to use: train, valid or test."
 TASK_HELP = (
-    "What the labels mean: mosi, sims, emotions, regression or classes. classes:NAME,NAME states the classes in order."
+    "What the labels mean: mosi, sims, emotions, regression or classes. classes:NAME,NAME states the classes in order; "
+    "classes:LABEL=NAME,LABEL=NAME also states the label of each in the data."
 )
 TEACHER_HELP = "Run of a teacher. Repeat the option for several teachers."
 OUTPUT_DIR_HELP = "Folder to write."

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa.data.classes import describe_case, index_classes
+from edge_msa.data.classes import describe_absent, describe_case, index_classes
 from edge_msa.data.dataset import SPLITS, Dataset, Frames, Split, SplitName
 from edge_msa.data.identifiers import is_missing, text_from_item
 from edge_msa.data.labels import convert_labels
@@ -59,6 +59,8 @@ def assemble(
             all_notes += [f"the task is {task.option}", *describe_case(task)]
         raw = index_classes(task, raw, all_notes)
     splits = {split: _assemble_split(split, raw[split], task, options, all_notes) for split in SPLITS if split in raw}
+    if task.kind == "classes" and "train" in splits:
+        all_notes += describe_absent(task, splits["train"].labels)
     unlabeled = [name for name, split in splits.items() if np.isnan(split.labels).all()] if options.labels else []
     if unlabeled:
         all_notes.append(f"no labels in {', '.join(unlabeled)}: use predict, or distill --transfer")

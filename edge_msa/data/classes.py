@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_msa.data.dataset import FloatArray, SplitName
 from edge_msa.data.identifiers import is_missing
-from edge_msa.data.tasks import NAMES_HINT, Task
+from edge_msa.data.tasks import LABELS_HINT, NAMES_HINT, Task, suggest_labels
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.inputs.frames import RawSplit
 from edge_msa_runtime.wording import format_part
@@ -55,6 +55,22 @@ def describe_case(task: Task) -> list[str]:
     same = [" and ".join(map(repr, names)) for names in groups.values() if len(names) > 1]
     shown = "; ".join(same[:_SHOWN]) + ("; ..." if len(same) > _SHOWN else "")
     return [f"names of classes differ only in case: {shown} (correct the labels if they mean the same)"] if same else []
+
+
+def describe_absent(task: Task, labels: FloatArray) -> list[str]:
+    """Return a note about the classes that no training sample has; none if all occur.
+
+    Args:
+        task: The classes.
+        labels: Indices of the classes of the training samples, (N,), NaN for unlabeled ones.
+    """
+    present = set(labels[np.isfinite(labels)].tolist())
+    absent = [name for index, name in enumerate(task.labels) if index not in present]
+    if not absent or not present:
+        return []
+    shown = ", ".join(absent[:_SHOWN]) + (", ..." if len(absent) > _SHOWN else "")
+    what, pronoun = ("class", "it") if len(absent) == 1 else ("classes", "them")
+    return [f"train: no sample has the {what} {shown}, so a model cannot learn {pronoun}"]
 
 
 def name_classes(splits: Mapping[SplitName, RawSplit], source: object) -> Task:
@@ -105,21 +121,32 @@ def index_classes(task: Task, splits: Mapping[SplitName, RawSplit], notes: list[
     return indexed
 
 
-def find_class(text: str, task: Task) -> float | None:
-    """Return the index of the class that a cell states by name or number, NaN if unlabeled; None if it states none."""
-    if text in task.labels:
-        return float(task.labels.index(text))
+def find_class(text: str, task: Task, *, numbered: bool) -> float | None:
+    """Return the index of the class that a cell states, NaN if it is unlabeled; None if it states none.
+
+    Args:
+        text: The cell.
+        task: The classes.
+        numbered: Whether cells state numbers of classes; if not, their names. `has_numbers` tells it from all cells.
+    """
+    if text in task.text_labels:
+        return float(task.text_labels[text])
     if is_unlabeled(text):
         return float("nan")
     values = task.values or tuple(map(float, range(task.outputs)))
-    return float(values.index(float(text))) if _is_number(text) and float(text) in values else None
+    return float(values.index(float(text))) if numbered and _is_number(text) and float(text) in values else None
+
+
+def has_numbers(texts: Iterable[str], task: Task) -> bool:
+    """Return whether all labels are numbers, and some of them are no names of classes."""
+    known = {text for text in texts if text in task.text_labels or not is_unlabeled(text)}
+    return not known <= task.text_labels.keys() and all(map(_is_number, known))
 
 
 def _index(task: Task, raw: RawSplit, split: SplitName, notes: list[str]) -> tuple[FloatArray, bool]:
     """Return indices (N,), and whether they are numbers whose names only the task states."""
-    texts = _texts(raw.labels, task.labels)
-    known = {text for text in texts or () if text is not None}
-    if texts is not None and (known <= set(task.labels) or not all(map(_is_number, known))):
+    texts = _texts(raw.labels, tuple(task.text_labels))
+    if texts is not None and not has_numbers(filter(None, texts), task):
         _check_count(len(texts), raw, split)
         return _index_names(texts, task, raw, split), False
     numbers = _numbers(raw.labels, texts, raw, split)
@@ -144,21 +171,22 @@ def _index(task: Task, raw: RawSplit, split: SplitName, notes: list[str]) -> tup
         raise DataError(
             f"The label of sample {raw.ids[wrong[0]]!r} in {split} must be one of the numbers {allowed} "
             f"({format_names(task)}), got {numbers[wrong[0], 0]:g}. State the number of each class: "
-            "--task classes:NUMBER=NAME,NUMBER=NAME,..."
+            f"--task {LABELS_HINT}"
         )
     return np.array([positions.get(value, np.nan) for value in numbers[:, 0]], np.float32), True
 
 
 def _index_names(names: Sequence[str | None], task: Task, raw: RawSplit, split: SplitName) -> FloatArray:
-    positions = {name: index for index, name in enumerate(task.labels)}
+    positions = task.text_labels
     for row, name in enumerate(names):
         if name is not None and name not in positions:
-            by_lower = {label.lower(): label for label in task.labels}
+            by_lower = {label.lower(): label for label in positions}
             close = get_close_matches(name.lower(), by_lower, n=1)
             hint = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
+            option = suggest_labels(task, {other for other in names if other is not None and other not in positions})
             raise DataError(
                 f"The label of sample {raw.ids[row]!r} in {split} must be one of {format_names(task)}, got "
-                f"{name!r:.60}.{hint} Correct the label, or state all classes: --task {NAMES_HINT}."
+                f"{name!r:.60}.{hint} Correct the label, or state the label of each class in the data: --task {option}."
             )
     return np.array([np.nan if name is None else positions[name] for name in names], np.float32)
 
@@ -284,7 +312,7 @@ def _describe(splits: Mapping[SplitName, RawSplit]) -> str:
     distinct = sorted(set(known.tolist()))
     shown = ", ".join(f"{value:g}" for value in distinct[:_SHOWN]) + (", ..." if len(distinct) > _SHOWN else "")
     if distinct != list(range(len(distinct))):
-        hint = ". Pass --task classes:NUMBER=NAME,NUMBER=NAME,..."
+        hint = f". Pass --task {LABELS_HINT}"
     return f"has the labels {shown}, but does not state the names of the classes{hint}"
 
 

@@ -57,7 +57,7 @@ def _find_named(
     columns: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]], task: Task, source: object
 ) -> str | None:
     """Return the column whose cells are names of classes, or else the only one that can have them."""
-    fitting = [name for name, cells in columns.items() if _known(cells) and _known(cells) <= set(task.labels)]
+    fitting = [name for name, cells in columns.items() if _known(cells) and _known(cells) <= task.text_labels.keys()]
     candidates = fitting or list(texts) or [name for name, cells in columns.items() if _known(cells)]
     if len(candidates) > 1 and fitting:
         raise UsageError(
@@ -65,7 +65,7 @@ def _find_named(
             "Remove or rename all but one."
         )
     if len(candidates) > 1:
-        others = {name: min(_known(columns[name]) - set(task.labels)) for name in candidates}
+        others = {name: min(_known(columns[name]) - task.text_labels.keys()) for name in candidates}
         found = "; ".join(f"{name} has {other!r}" for name, other in others.items())
         raise UsageError(
             f"No column of {source} has only the classes {', '.join(task.labels)}: {found}. Name all classes of one "

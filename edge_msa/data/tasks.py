@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,10 +21,12 @@ TaskKind = Literal["mosi", "sims", "regression", "emotions", "classes", "none"]
 
 
 NAMES_HINT = "classes:NAME,NAME,..."
-"""How `--task` states the names of classes, for messages. `classes:NUMBER=NAME,...` states their numbers as well."""
+"""How `--task` states the names of classes, for messages."""
+LABELS_HINT = "classes:LABEL=NAME,LABEL=NAME,..."
+"""How `--task` states the names of classes and the label of each in the data, which is a text or a number."""
 
 
-_NUMBERED = re.compile(r"(?P<number>-?\d+)=(?P<name>.+)")
+_NUMBER = re.compile(r"-?\d+")
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,15 @@ class Task:
     """The highest score; None if unbounded."""
     values: tuple[float, ...] = field(default=(), compare=False)
     """Numbers by which the original data state the classes, e.g. -1, 0, 1; empty for 0, 1, 2 and so on."""
+    spellings: tuple[str, ...] = field(default=(), compare=False)
+    """Texts by which the original data state the classes; empty for their names."""
 
     def __post_init__(self) -> None:
         if self.kind == "classes" and self.labels:
             _check_names(self.labels)
-            if len(set(self.values)) not in {0, len(self.labels)}:
-                raise UsageError(f"Each class must have its own number, got {self.option!r}. Correct --task.")
+            for what, stated in (("number", self.values), ("label", self.spellings)):
+                if len(set(stated)) not in {0, len(self.labels)}:
+                    raise UsageError(f"Each class must have its own {what}, got {self.option!r}. Correct --task.")
 
     @property
     def outputs(self) -> int:
@@ -85,11 +91,18 @@ class Task:
         return (self.outputs,) if self.kind == "emotions" else ()
 
     @property
+    def text_labels(self) -> dict[str, int]:
+        """The index of the class that each text label of the data states: its name, or its spelling in the data."""
+        names = {name: index for index, name in enumerate(self.labels)}
+        return {**names, **{text: index for index, text in enumerate(self.spellings)}}
+
+    @property
     def option(self) -> str:
         """The value of `--task` that states this task: the kind, and the names of classes."""
         if self.kind != "classes" or not self.labels:
             return self.kind
-        stated = [f"{value:g}={name}" for value, name in zip(self.values, self.labels, strict=False)]
+        labels = self.spellings or [f"{value:g}" for value in self.values]
+        stated = [f"{label}={name}" for label, name in zip(labels, self.labels, strict=False)]
         return f"classes:{','.join(stated or self.labels)}"
 
 
@@ -114,7 +127,7 @@ TASKS: dict[str, Task] = {
 def find_task(name: str) -> Task:
     """Return the task of that name. `classes:NAME,NAME,...` states the names of classes, in their order.
 
-    `classes:-1=NAME,0=NAME,...` also states the number of each class in the data.
+    `classes:-1=NAME,0=NAME,...` also states the number of each class in the data, `classes:LABEL=NAME,...` its text.
 
     Raises:
         UsageError: No task has that name, or the names of classes are wrong. The message lists all tasks.
@@ -140,18 +153,48 @@ def parse_task(name: str | None) -> Task | None:
     return None if name is None else find_task(name)
 
 
+def suggest_labels(task: Task, texts: Collection[str]) -> str:
+    """Return the value of `--task` that states the classes of a task by the text labels of data, as far as they match.
+
+    Classes without a similar text have the placeholder LABEL.
+    """
+    by_lower = {text.casefold(): text for text in texts}
+    found = [get_close_matches(name.casefold(), by_lower, n=1) for name in task.labels]
+    if not any(found):
+        return LABELS_HINT
+    labels = [by_lower[close[0]] if close else "LABEL" for close in found]
+    return f"classes:{','.join(f'{label}={name}' for label, name in zip(labels, task.labels, strict=True))}"
+
+
+def describe_mismatch(expected: Task, actual: Task, source: str) -> str:
+    """Return the error for a model of one task and data of another that it does not fit."""
+    if expected.kind == actual.kind == "classes":
+        is_order = set(expected.labels) == set(actual.labels)
+        option = expected.option if is_order else suggest_labels(expected, actual.labels)
+        return (
+            f"The classes must be those of the model, {', '.join(expected.labels)}, got {', '.join(actual.labels)} in "
+            f"{source}. State the label of each class in the data: --task {option}."
+        )
+    return (
+        f"The task must be {expected.option}, which the model was trained for, got {actual.option} in {source}. "
+        "Pass the matching --task."
+    )
+
+
 def _parse_classes(names: str) -> Task:
     parts = [part.strip() for part in names.split(",")]
-    numbered = [match for part in parts if (match := _NUMBERED.fullmatch(part))]
-    if len(numbered) == len(parts):
-        return Task(
-            "classes",
-            tuple(match["name"].strip() for match in numbered),
-            values=tuple(float(match["number"]) for match in numbered),
+    if not any("=" in part for part in parts):
+        return Task("classes", tuple(parts))
+    pairs = [tuple(map(str.strip, part.partition("=")))[::2] for part in parts]
+    if not all(label and name for label, name in pairs):
+        raise UsageError(
+            f"Either all classes must have a label in the data or none, got 'classes:{names}'. "
+            f"Pass --task {LABELS_HINT}."
         )
-    if numbered:
-        raise UsageError(f"Either all classes must have a number or none, got 'classes:{names}'. Correct --task.")
-    return Task("classes", tuple(parts))
+    labels, classes = zip(*pairs, strict=True)
+    if all(map(_NUMBER.fullmatch, labels)):
+        return Task("classes", classes, values=tuple(map(float, labels)))
+    return Task("classes", classes, spellings=labels)
 
 
 def _check_names(names: tuple[str, ...]) -> None:

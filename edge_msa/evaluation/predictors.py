@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_msa.artifacts.model_spec import drop_unused_modalities, wrong_width
 from edge_msa.artifacts.runs import Run
 from edge_msa.data.dataset import Dataset, FloatArray, Split
-from edge_msa.data.tasks import task_from_spec
+from edge_msa.data.tasks import describe_mismatch, task_from_spec
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import DataError
 from edge_msa.evaluation.evaluate import Source
@@ -163,10 +163,7 @@ def select_session_inputs(session: Session, dataset: Dataset) -> Dataset:
             raise DataError(wrong_width(name, spec.dim, dim, dataset.name))
     task = task_from_spec(manifest.task)
     if not task.fits(dataset.task):
-        raise DataError(
-            f"The task must be {task.option}, which the model was trained for, got {dataset.task.option} in "
-            f"{dataset.name}. Pass the matching --task."
-        )
+        raise DataError(describe_mismatch(task, dataset.task, dataset.name))
     selected = drop_unused_modalities(dataset, tuple(manifest.modalities))
     expected = {name: spec.features for name, spec in manifest.modalities.items()}
     if (warning := mismatch_warning(expected, selected.features, dataset.name)) is not None:

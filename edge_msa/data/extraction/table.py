@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa.data.classes import find_class, format_names
+from edge_msa.data.classes import find_class, format_names, has_numbers
 from edge_msa.data.dataset import SPLITS, SplitName
 from edge_msa.data.label_columns import choose_label_column, is_text_column
 from edge_msa.data.labels import convert_labels, implied_task, resolve_task
@@ -151,11 +151,12 @@ def read_labels(path: Path, folder: Path, options: LoadOptions, *, ignored: Iter
     files = list_media(folder)
     resolver = FileResolver(table, folder, files, path)
     names, classes = _label_columns(table, options, path)
+    numbered = classes is not None and has_numbers((row[names[0]].strip() for row in table.rows), classes)
     segments: list[Segment] = []
     seen: dict[tuple[str, float, float | None], int] = {}
     has_splits = table.find(SPLIT) is not None
     for row in table.rows:
-        segment = _read_segment(row, table, resolver, names, classes, errors)
+        segment = _read_segment(row, table, resolver, names, classes, errors, numbered=numbered)
         if segment is None:
             continue
         first = seen.setdefault((segment.file, segment.start, segment.end), segment.line)
@@ -337,6 +338,8 @@ def _read_segment(
     names: Sequence[str],
     classes: Task | None,
     errors: ErrorList,
+    *,
+    numbered: bool,
 ) -> Segment | None:
     line = int(row[LINE])
     file, problem = resolver.find(row)
@@ -346,7 +349,7 @@ def _read_segment(
     for name in names:
         cell = row[name].strip()
         if classes is not None:
-            index = find_class(cell, classes)
+            index = find_class(cell, classes, numbered=numbered)
             if index is None:
                 problems.append(f"{name} must be one of {format_names(classes)}, got {cell!r:.60}")
             label.append(math.nan if index is None else index)

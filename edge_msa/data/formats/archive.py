@@ -120,8 +120,8 @@ def _split_arrays(name: SplitName, split: Split) -> dict[str, NDArray[Any]]:
 
 
 def _task_fields(task: Task) -> dict[str, Any]:
-    """Return the fields of a task. The labels of an archive are indices of classes, so their numbers are omitted."""
-    return {name: value for name, value in dataclasses.asdict(task).items() if name != "values"}
+    """Return the fields of a task. The labels of an archive are indices of classes, so what the data had is omitted."""
+    return {name: value for name, value in dataclasses.asdict(task).items() if name not in {"values", "spellings"}}
 
 
 def _parse_task(stated: Any, path: Path) -> Task | None:

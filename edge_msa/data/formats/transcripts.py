@@ -20,7 +20,7 @@ from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.label_columns import choose_label_column, is_text_column
 from edge_msa.data.labels import implied_task, resolve_task
 from edge_msa.data.options import LoadOptions
-from edge_msa.errors import DataError
+from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.inputs.frames import RawSplit
 from edge_msa_runtime.inputs.sample_ids import parse_position
@@ -44,7 +44,17 @@ def load_transcripts(path: Path, options: LoadOptions) -> Dataset:
         UsageError: Several columns may have the classes, or their names are not known.
     """
     tables, notes = parse_transcripts(path)
-    return _build(path.name.split(".")[0], tables, notes, path, file_sha256(path), options)
+    hint = ""
+    if path.name in MELD_FILES.values():
+        others = " and ".join(name for name in MELD_FILES.values() if name != path.name)
+        hint = f"{path.name} is one of the three tables of MELD. For its splits, pass the folder with it, {others}"
+        notes.append(hint[0].lower() + hint[1:])
+    try:
+        return _build(path.name.split(".")[0], tables, notes, path, file_sha256(path), options)
+    except UsageError as error:
+        if not hint or isinstance(error, UnstatedTaskError):
+            raise
+        raise UsageError(f"{error} {hint}.") from None
 
 
 def load_meld(folder: Path, options: LoadOptions) -> Dataset:

@@ -33,7 +33,6 @@ from edge_msa_runtime.errors import BundleError, UsageError
 from edge_msa_runtime.modalities import MODALITIES
 
 _SHOWN_DIGITS = 12
-_COPY_AGAIN = "Copy the bundle again"
 _EXPORT_AGAIN = "Export the bundle again"
 
 
@@ -108,11 +107,12 @@ class Bundle:
         return self.path / GOLDEN_NAME if GOLDEN_NAME in self.manifest.files else None
 
 
-def open_bundle(path: str | os.PathLike[str]) -> Bundle:
+def open_bundle(path: str | os.PathLike[str], *, container: str = "bundle") -> Bundle:
     """Verify a bundle and load its manifest.
 
     Args:
         path: the bundle's folder.
+        container: what to copy again if a file is damaged: the bundle, or the cascade that it is a member of.
 
     Raises:
         UsageError: `path` is not a folder, the folder has no manifest, or native libraries cannot open the path.
@@ -135,19 +135,19 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     check_native_path(root)
     root = root.resolve()
     try:
-        manifest = _load_manifest(root)
+        manifest = _load_manifest(root, container)
         _check_consistency(manifest)
-        notes = _check_files(root, manifest)
+        notes = _check_files(root, manifest, container)
         check_graph_files(root, manifest.graphs)
     except OSError as error:
-        raise BundleError(f"Cannot read {error.filename}: {error.strerror}. {_COPY_AGAIN}.") from error
+        raise BundleError(f"Cannot read {error.filename}: {error.strerror}. Copy the {container} again.") from error
     return Bundle(root, manifest, notes)
 
 
-def _load_manifest(root: Path) -> Manifest:
+def _load_manifest(root: Path, container: str) -> Manifest:
     for name in (MANIFEST_NAME, DIGEST_NAME):
-        check_inside(root, name)
-    check_digest(root, MANIFEST_NAME, read_digest(root / DIGEST_NAME))
+        check_inside(root, name, container)
+    check_digest(root, MANIFEST_NAME, read_digest(root / DIGEST_NAME), container)
     try:
         value: Any = json.loads((root / MANIFEST_NAME).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -224,14 +224,14 @@ def _inconsistent(message: str) -> BundleError:
     return BundleError(f"{MANIFEST_NAME}: {message}. {_EXPORT_AGAIN}.")
 
 
-def _check_files(root: Path, manifest: Manifest) -> tuple[str, ...]:
+def _check_files(root: Path, manifest: Manifest, container: str) -> tuple[str, ...]:
     """Check the listed files, and return notes on the others."""
     for name in manifest.files:
         check_file_name(name)
-    notes = check_unlisted_files(root, {MANIFEST_NAME, DIGEST_NAME, *manifest.files})
+    notes = check_unlisted_files(root, {MANIFEST_NAME, DIGEST_NAME, *manifest.files}, container=container)
     for name, expected in manifest.files.items():
-        check_inside(root, name)
-        check_digest(root, name, expected)
+        check_inside(root, name, container)
+        check_digest(root, name, expected, container)
     return notes
 
 
@@ -258,21 +258,23 @@ def read_digest(path: Path) -> str:
     return words[0].lower() if words else "nothing"
 
 
-def check_inside(root: Path, name: str) -> None:
-    """Check that a file is in a folder, and no link to a place outside.
+def check_inside(root: Path, name: str, container: str = "bundle") -> None:
+    """Check that a file is in a folder, and no link to a place outside. The advice is to copy `container` again.
 
     Raises:
         BundleError: it is not.
     """
     path = root / name
     if not path.is_file():
-        raise BundleError(f"{name} is missing from the bundle. {_COPY_AGAIN}.")
+        raise BundleError(f"{name} is missing from the {container}. Copy the {container} again.")
     if root not in path.resolve().parents:
-        raise BundleError(f"{name} is a link to a file outside the bundle. {_COPY_AGAIN} with the file itself.")
+        raise BundleError(
+            f"{name} is a link to a file outside the {container}. Copy the {container} again with the file itself."
+        )
 
 
-def check_digest(root: Path, name: str, expected: str) -> None:
-    """Check the SHA-256 of a file.
+def check_digest(root: Path, name: str, expected: str, container: str = "bundle") -> None:
+    """Check the SHA-256 of a file. The advice is to copy `container` again.
 
     Raises:
         BundleError: it differs.
@@ -281,5 +283,5 @@ def check_digest(root: Path, name: str, expected: str) -> None:
     if actual != expected:
         raise BundleError(
             f"{name} has changed: its SHA-256 must start with {expected[:_SHOWN_DIGITS]}, "
-            f"got {actual[:_SHOWN_DIGITS]}. {_COPY_AGAIN}."
+            f"got {actual[:_SHOWN_DIGITS]}. Copy the {container} again."
         )

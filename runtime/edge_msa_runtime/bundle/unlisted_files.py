@@ -32,13 +32,16 @@ _CLUTTER_FILES = re.compile(
 _SHOWN = 3
 
 
-def check_unlisted_files(root: Path, listed: Collection[str], listing: str = MANIFEST_NAME) -> tuple[str, ...]:
+def check_unlisted_files(
+    root: Path, listed: Collection[str], listing: str = MANIFEST_NAME, container: str = "bundle"
+) -> tuple[str, ...]:
     """Return a note on the ignored files, or nothing if there are none.
 
     Args:
         root: the bundle's folder.
         listed: paths of all listed files.
         listing: name of the file that lists them.
+        container: what to copy again if there are others: the bundle or a cascade.
 
     Raises:
         BundleError: an unlisted file must not be in a bundle.
@@ -51,7 +54,7 @@ def check_unlisted_files(root: Path, listed: Collection[str], listing: str = MAN
         if reason:
             raise BundleError(
                 f"{listing} does not list {name!a}, which {reason}. Move your own files "
-                "elsewhere, or copy the bundle again."
+                f"elsewhere, or copy the {container} again."
             )
         ignored.append(ascii(name)[1:-1])
     if not ignored:

@@ -17,7 +17,8 @@ from edge_msa_runtime.encodings import check_native_path
 from edge_msa_runtime.errors import BundleError, UsageError
 from edge_msa_runtime.modalities import Subset
 
-_COPY_AGAIN = "Copy the cascade again"
+_CASCADE = "cascade"
+_COPY_AGAIN = f"Copy the {_CASCADE} again"
 _MAKE_AGAIN = "Make the cascade again"
 
 
@@ -68,7 +69,7 @@ def open_cascade(path: str | os.PathLike[str]) -> CascadeFolder:
         listed = {CASCADE_NAME, CASCADE_DIGEST_NAME}
         for member, bundle in zip(manifest.members, members):
             listed |= {f"{member.folder}/{name}" for name in (MANIFEST_NAME, DIGEST_NAME, *bundle.manifest.files)}
-        notes = check_unlisted_files(root, listed, CASCADE_NAME)
+        notes = check_unlisted_files(root, listed, CASCADE_NAME, _CASCADE)
     except OSError as error:
         raise BundleError(f"Cannot read {error.filename}: {error.strerror}. {_COPY_AGAIN}.") from error
     check_members([bundle.manifest for bundle in members], [member.name for member in manifest.members])
@@ -108,8 +109,8 @@ def _show(value: Any) -> str:
 
 def _load_manifest(root: Path) -> CascadeManifest:
     for name in (CASCADE_NAME, CASCADE_DIGEST_NAME):
-        check_inside(root, name)
-    check_digest(root, CASCADE_NAME, read_digest(root / CASCADE_DIGEST_NAME))
+        check_inside(root, name, _CASCADE)
+    check_digest(root, CASCADE_NAME, read_digest(root / CASCADE_DIGEST_NAME), _CASCADE)
     try:
         value: Any = json.loads((root / CASCADE_NAME).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -128,11 +129,11 @@ def _open_member(root: Path, name: str, folder: str, sha256: str) -> Bundle:
     if not path.is_dir() or path.resolve() != path:
         problem = "a link" if path.exists() else "missing"
         raise BundleError(f"{folder} is {problem}, but must be a folder of the cascade. {_COPY_AGAIN}.")
-    check_inside(root, f"{folder}/{MANIFEST_NAME}")
+    check_inside(root, f"{folder}/{MANIFEST_NAME}", _CASCADE)
     if file_sha256(path / MANIFEST_NAME) != sha256:
         raise BundleError(f"{folder} is not the bundle that the cascade was made with. {_COPY_AGAIN}.")
     try:
-        return open_bundle(path)
+        return open_bundle(path, container=_CASCADE)
     except (BundleError, UsageError) as error:
         raise BundleError(f"{name}: {error}") from error
 

@@ -186,6 +186,39 @@ def test_a_folder_of_meld_has_dialogues_in_the_order_of_their_utterances(tmp_pat
     assert "labels are in the column 'emotion'" in emotions.notes
 
 
+def test_one_table_of_meld_points_to_the_folder_with_all(tmp_path: Path) -> None:
+    (tmp_path / "dev_sent_emo.csv").write_text(MELD, encoding="utf-8")
+    hint = "pass the folder with it, train_sent_emo.csv and test_sent_emo.csv"
+    with pytest.raises(UsageError, match=f"has labels in 2 columns.*{hint}"):
+        open_dataset(tmp_path / "dev_sent_emo.csv")
+    dataset = open_dataset(tmp_path / "dev_sent_emo.csv", task=find_task("classes:anger,joy,neutral"))
+    assert any(hint in note for note in dataset.notes)
+
+
+def test_labels_that_the_task_states_stand_for_its_classes(tmp_path: Path) -> None:
+    task = find_task("classes:Anger=anger,Happy=joy")
+    path = _csv(tmp_path / "a.csv", ["Happy", "Anger", ""])
+    np.testing.assert_equal(_labels(open_dataset(path, task=task)), [1, 0, NAN])
+    named = _arrays([1, 0], [1, 1])
+    named["class_names"] = np.array(["Anger", "Happy"])
+    np.testing.assert_equal(_labels(_open(tmp_path, named, task.option)), [1, 0])
+
+
+def test_other_spellings_of_classes_get_the_option_that_states_them(tmp_path: Path) -> None:
+    path = _csv(tmp_path / "a.csv", ["Joy", "Anger"])
+    option = "classes:Anger=anger,Joy=joy"
+    with pytest.raises(DataError, match=f"must be one of anger, joy, got 'Joy'.*--task {option}"):
+        open_dataset(path, task=find_task("classes:anger,joy"))
+    assert _labels(open_dataset(path, task=find_task(option))) == [1, 0]
+
+
+def test_classes_without_a_training_sample_are_noted(tmp_path: Path) -> None:
+    path = _csv(tmp_path / "a.csv", ["joy", "anger"])
+    note = "train: no sample has the classes fear, sad, so a model cannot learn them"
+    assert note in open_dataset(path, task=find_task("classes:anger,fear,joy,sad")).notes
+    assert not any("no sample" in item for item in open_dataset(path, task=find_task("classes:anger,joy")).notes)
+
+
 def test_a_score_column_stays_the_default_beside_text(tmp_path: Path) -> None:
     (tmp_path / "label.csv").write_text(
         "text,label,annotation\na b,1.5,Positive\nc d,-1.2,Negative\n", encoding="utf-8"
@@ -236,7 +269,7 @@ def test_a_name_among_numbers_is_named_with_its_sample(tmp_path: Path) -> None:
 
 
 def test_numbers_in_text_are_described_like_numbers(tmp_path: Path) -> None:
-    message = r"has the labels -1, 0, 1, 2, but does not state the names of the classes\. Pass --task classes:NUMBER="
+    message = r"has the labels -1, 0, 1, 2, but does not state the names of the classes\. Pass --task classes:LABEL="
     with pytest.raises(UsageError, match=message):
         open_dataset(_csv(tmp_path / "a.csv", ["-1", "0", "1", "", "2"]), task=find_task("classes"))
     for labels in (np.array(["-1", "0", "1", "2"]), [-1, 0, 1, 2]):
@@ -275,4 +308,5 @@ def test_scores_are_not_taken_for_numbers_of_classes(tmp_path: Path) -> None:
 def test_a_cell_can_state_a_class_by_name_or_number_or_be_missing() -> None:
     task = find_task("classes:-1=anger,1=joy")
     cells = ("joy", "-1", "NaN", "", "Joy")
-    np.testing.assert_equal([find_class(cell, task) for cell in cells], [1, 0, NAN, NAN, None])
+    np.testing.assert_equal([find_class(cell, task, numbered=True) for cell in cells], [1, 0, NAN, NAN, None])
+    np.testing.assert_equal([find_class(cell, task, numbered=False) for cell in cells], [1, None, NAN, NAN, None])

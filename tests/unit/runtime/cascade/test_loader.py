@@ -48,9 +48,11 @@ def test_a_cascade_is_not_taken_for_a_bundle(shared_cascade: Path) -> None:
 def test_a_changed_description_is_refused(cascade: Path) -> None:
     path = cascade / "cascade.json"
     path.write_text(path.read_text("utf-8").replace("0.5", "0.4"), "utf-8")
-    assert "cascade.json has changed" in _refusal(cascade)
+    refusal = _refusal(cascade)
+    assert "cascade.json has changed" in refusal
+    assert refusal.endswith("Copy the cascade again.")
     path.unlink()
-    assert "cascade.json is missing" in _refusal(cascade)
+    assert _refusal(cascade) == "cascade.json is missing from the cascade. Copy the cascade again."
 
 
 def test_a_member_that_was_exchanged_is_refused(cascade: Path) -> None:
@@ -61,7 +63,9 @@ def test_a_member_that_was_exchanged_is_refused(cascade: Path) -> None:
 
 def test_a_damaged_member_is_named(cascade: Path) -> None:
     (cascade / "members/small/golden.npz").write_bytes(b"")
-    assert _refusal(cascade).startswith("small: golden.npz has changed")
+    refusal = _refusal(cascade)
+    assert refusal.startswith("small: golden.npz has changed")
+    assert refusal.endswith("Copy the cascade again.")
 
 
 @pytest.mark.parametrize("name", ["members", "members/small"])
@@ -80,7 +84,9 @@ def test_unlisted_files_are_noted_and_code_is_refused(cascade: Path) -> None:
     (cascade / "notes.txt").write_text("mine", "utf-8")
     assert open_cascade(cascade).notes == ("Ignored, because the manifest does not list them: notes.txt",)
     (cascade / "members/numpy.py").write_text("", "utf-8")
-    assert "cascade.json does not list 'members/numpy.py', which is code" in _refusal(cascade)
+    refusal = _refusal(cascade)
+    assert "cascade.json does not list 'members/numpy.py', which is code" in refusal
+    assert refusal.endswith("or copy the cascade again.")
 
 
 def _change_stage(**fields: Any) -> Callable[[dict[str, Any]], None]:

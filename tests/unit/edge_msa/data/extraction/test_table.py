@@ -193,3 +193,11 @@ def test_a_label_that_is_no_class_is_reported_with_its_line(folder: Path) -> Non
     options = LoadOptions(Task("classes", ("anger", "joy")))
     with pytest.raises(DataError, match=r"line 3: emotion must be one of anger, joy, got 'fun'"):
         read(folder, "file,emotion\na.mp4,joy\nb.mp4,fun\n", options)
+
+
+def test_a_number_is_a_class_only_if_all_labels_are_numbers(folder: Path) -> None:
+    options = LoadOptions(Task("classes", ("anger", "joy")))
+    table = read(folder, "file,emotion\na.mp4,1\nb.mp4,0\nv1/1.mkv,\n", options)
+    assert [segment.label[0] for segment in table.segments[:2]] == [1.0, 0.0]
+    with pytest.raises(DataError, match=r"line 3: emotion must be one of anger, joy, got '1'"):
+        read(folder, "file,emotion\na.mp4,joy\nb.mp4,1\n", options)
