@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from edge_msa.evaluation.evaluate import Evaluation
     from edge_msa.reporting.models import ModelBenchmark
+    from edge_msa.reporting.peers import PeerBenchmark
     from edge_msa.workflows.bench import (
         Benchmark,
         bench,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from edge_msa.workflows.bench_asr import RecognizerBenchmark, bench_asr
     from edge_msa.workflows.bench_live import LiveMeasurement, bench_live
     from edge_msa.workflows.bench_models import bench_models
+    from edge_msa.workflows.bench_peers import bench_peers
     from edge_msa.workflows.bench_streams import StreamBenchmark, bench_streams
     from edge_msa.workflows.calibrate import calibrate
     from edge_msa.workflows.cascade import FittedCascade, cascade
@@ -101,6 +103,7 @@ __all__ = [
     "Inspection",
     "LiveMeasurement",
     "ModelBenchmark",
+    "PeerBenchmark",
     "Pipeline",
     "PipelineResult",
     "Predictions",
@@ -128,6 +131,7 @@ __all__ = [
     "bench_live",
     "bench_long_windows",
     "bench_models",
+    "bench_peers",
     "bench_runtime",
     "bench_streams",
     "bench_students",
@@ -183,6 +187,7 @@ _MODULES = {
     ),
     "edge_msa.evaluation.evaluate": ("Evaluation",),
     "edge_msa.reporting.models": ("ModelBenchmark",),
+    "edge_msa.reporting.peers": ("PeerBenchmark",),
     "edge_msa.workflows.bench": (
         "Benchmark",
         "bench",
@@ -195,6 +200,7 @@ _MODULES = {
     "edge_msa.workflows.bench_asr": ("RecognizerBenchmark", "bench_asr"),
     "edge_msa.workflows.bench_live": ("LiveMeasurement", "bench_live"),
     "edge_msa.workflows.bench_models": ("bench_models",),
+    "edge_msa.workflows.bench_peers": ("bench_peers",),
     "edge_msa.workflows.bench_streams": ("StreamBenchmark", "bench_streams"),
     "edge_msa.workflows.calibrate": ("calibrate",),
     "edge_msa.workflows.cascade": ("FittedCascade", "cascade"),

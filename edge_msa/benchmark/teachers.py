@@ -42,14 +42,21 @@ Compute = Callable[[Inputs], FloatArray]
 
 
 @dataclass(frozen=True)
-class _Variant:
-    """One way to compute the teacher's prediction for one sample."""
+class TeacherVariant:
+    """One way to compute a model's prediction for one sample."""
 
     backend: str
+    """`torch`, or the backend that runs the graph."""
     title: str
+    """The precision for people; empty if it is fp32."""
     inputs: Callable[[Batch], Inputs]
+    """Returns the inputs of a batch of one normalized sample."""
     compute: Compute
+    """Returns the prediction, (1, outputs)."""
     size_bytes: int
+    """Size of the weights, or of the graph with its weights."""
+    graph: Path | None = None
+    """The ONNX graph; None for torch."""
 
 
 class _WholeSample(nn.Module):
@@ -97,7 +104,7 @@ def bench_teacher(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-msa-")))
         stack.enter_context(torch_threads(threads))
         stack.enter_context(torch.inference_mode())
-        variants = _variants(model, spec.windows, batches[0], folder, threads)
+        variants = teacher_variants(model, spec.windows, batches[0], folder, threads)
         outputs = [np.concatenate([item.compute(item.inputs(batch)) for batch in batches]) for item in variants]
         with activity(f"Measuring latency of the teacher: {len(variants)} variants, interleaved", is_timed=True):
             calls = [partial(item.compute, item.inputs(batches[0])) for item in variants]
@@ -133,12 +140,25 @@ def onnxruntime_source(source: Source) -> Source:
     return replace(source, backend=BACKEND, device=f"{source.backend}, {source.device}")
 
 
-def _variants(model: Model, windows: Mapping[str, int], batch: Batch, folder: Path, threads: int) -> list[_Variant]:
+def teacher_variants(
+    model: Model, windows: Mapping[str, int], batch: Batch, folder: Path, threads: int
+) -> list[TeacherVariant]:
+    """Return the ways to compute a model: torch, then ONNX Runtime if it is installed.
+
+    In ONNX Runtime, ALMT has two: the tokens that affect its prediction, and every token, as published.
+
+    Args:
+        model: The network, on the CPU.
+        windows: Frames of each modality that a graph takes.
+        batch: One normalized sample.
+        folder: Folder for the graphs, which must exist as long as the variants are used.
+        threads: CPU threads of ONNX Runtime.
+    """
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     names = tuple(model.config.dims)
     whole = _WholeSample(model, names)
     fit_windows = partial(_whole_inputs, windows)
-    variants = [_Variant("torch", "", fit_windows, lambda inputs: whole(*inputs.values()).numpy(), size)]
+    variants = [TeacherVariant("torch", "", fit_windows, lambda inputs: whole(*inputs.values()).numpy(), size)]
     if unavailable_reason(BACKEND) is not None:
         return variants
     graphs: list[tuple[str, nn.Module, Callable[[Batch], Inputs]]] = [("", whole, fit_windows)]
@@ -151,9 +171,21 @@ def _variants(model: Model, windows: Mapping[str, int], batch: Batch, folder: Pa
     for title, module, inputs in graphs:
         path = folder / f"{len(variants)}.onnx"
         path.write_bytes(export_onnx(ExportableModule(module, inputs(batch), ("prediction",))).SerializeToString())
-        program = open_backend(BACKEND, BackendOptions(threads=threads)).load(path, "fp32")
-        variants.append(_Variant(BACKEND, title, inputs, partial(_run, program), path.stat().st_size))
+        variants.append(graph_variant(title, path, inputs, threads))
     return variants
+
+
+def graph_variant(title: str, graph: Path, inputs: Callable[[Batch], Inputs], threads: int) -> TeacherVariant:
+    """Return the variant of a graph in ONNX Runtime.
+
+    Args:
+        title: The precision for people; empty if it is fp32.
+        graph: The ONNX file, without external weights.
+        inputs: As in `TeacherVariant`.
+        threads: CPU threads.
+    """
+    program = open_backend(BACKEND, BackendOptions(threads=threads)).load(graph, "fp32")
+    return TeacherVariant(BACKEND, title, inputs, partial(_run, program), graph.stat().st_size, graph)
 
 
 def _run(program: Program, inputs: Inputs) -> FloatArray:

@@ -25,6 +25,7 @@ from edge_msa.cli.options import (
     Record,
     RemotePython,
     Repeats,
+    RunData,
     Seed,
     Split,
     SshOption,
@@ -35,6 +36,7 @@ from edge_msa.cli.paths import FILE, INPUT, Output
 
 if TYPE_CHECKING:
     from edge_msa.reporting.models import ModelBenchmark
+    from edge_msa.reporting.peers import PeerBenchmark
     from edge_msa.workflows.bench import Benchmark, Measurements
     from edge_msa.workflows.bench_asr import RecognizerBenchmark
     from edge_msa.workflows.bench_live import LiveMeasurement
@@ -439,6 +441,39 @@ def bench_models(
         print_output("page", page)
 
 
+@bench_app.command("peers", cls=Command)
+def bench_peers(
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODELS", help="Bundles and their teachers. All are compared with the first bundle."),
+        INPUT,
+    ],
+    data: RunData = None,
+    split: Split = "test",
+    threads: Threads = 1,
+    repeats: Repeats = 400,
+    output: Record = None,
+    task: TaskName = None,
+    json: Json = False,
+) -> None:
+    """Compare bundles with what you could use instead, on the same samples in one run.
+
+    Measures every backend and precision of the bundles; the teachers in torch and ONNX Runtime; ALMT as published; and
+    the networks after the default int8 of ONNX Runtime and of NNCF, if it is installed. Prints latency as a ratio to
+    the first bundle, and differences of accuracy with intervals paired by video.
+
+    Example:
+        edge-msa bench peers demo/bundle-laptop demo/teacher
+    """
+    from edge_msa.console import print_output
+    from edge_msa.workflows.bench_peers import bench_peers as run
+
+    benchmark = run(models, data=data, split=split, threads=threads, repeats=repeats, output=output, task=task)
+    _print_table(benchmark, json=json)
+    if output:
+        print_output("measurements", output, f"edge-msa report {output}")
+
+
 @bench_app.command("training", cls=Command)
 def bench_training(json: Json = False) -> None:
     """Measure the training throughput of both teachers and of a text model.
@@ -465,7 +500,9 @@ def _print_benchmark(benchmark: Benchmark, output: Path | None, *, json: bool) -
 
 
 def _print_table(
-    table: Measurements | ModelBenchmark | RecognizerBenchmark | StreamBenchmark | LiveMeasurement, *, json: bool
+    table: Measurements | ModelBenchmark | PeerBenchmark | RecognizerBenchmark | StreamBenchmark | LiveMeasurement,
+    *,
+    json: bool,
 ) -> None:
     from edge_msa.console import print_json, print_result
 

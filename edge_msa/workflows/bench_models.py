@@ -25,12 +25,9 @@ from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa.evaluation.baseline_check import complete_subset
 from edge_msa.evaluation.lexicon import Vader
 from edge_msa.evaluation.metrics import (
-    Comparison,
-    Estimate,
-    Method,
     Units,
     baseline_constants,
-    compare_paired,
+    compare_models,
     constant_predictions,
     estimate_metrics,
     gate_metric,
@@ -264,18 +261,10 @@ def _compare(dataset: Dataset, samples: Split, methods: Sequence[_Method]) -> li
             method.name,
             dataset.name,
             {name: item.value for name, item in found.items()},
-            {} if index == 0 else _differences(estimates[0], found),
+            {} if index == 0 else compare_models(estimates[0], found),
         )
         for index, (method, found) in enumerate(zip(methods, estimates, strict=True))
     ]
-
-
-def _differences(first: dict[str, Estimate], other: dict[str, Estimate]) -> dict[str, Comparison]:
-    return {
-        name: compare_paired(Method([first[name]], depends_on_seed=False), Method([other[name]], depends_on_seed=False))
-        for name in first
-        if first[name].has_variance
-    }
 
 
 def _timed_text(dataset: Dataset) -> str:

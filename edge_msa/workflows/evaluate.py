@@ -104,7 +104,7 @@ def evaluate(
     predictions_file = None if predictions is None else output_file(predictions, "predictions", inputs)
     output_path = None if output is None else output_file(output, "output", inputs)
     check_distinct_outputs(item for item in (predictions_file, output_path) if item is not None)
-    source_data, opened = _open_dataset(path, source_path, task)
+    source_data, opened = open_dataset_of(path, source_path, task)
     if not is_labeled(opened.split(split)).any():
         command = shlex.join(["edge-msa", "predict", str(path), "--data", source_data, "--split", split])
         raise DataError(
@@ -252,8 +252,18 @@ def find_bayes_optimum(source: str, dataset: Dataset, split: SplitName) -> dict[
     return {subset: asdict(optimum) for subset, optimum in optima.items()}
 
 
-def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, Dataset]:
-    """Return the data source and the dataset. If the data states no task, the task of the model is used."""
+def open_dataset_of(path: Path, data: str | None, task: str | None) -> tuple[str, Dataset]:
+    """Return the data source and the dataset to evaluate a model on.
+
+    Args:
+        path: A run, a bundle or a cascade.
+        data: The source (default: the data that a run was trained on, or the synthetic data of a bundle).
+        task: Name of the task (default: what the data states, or else the task of the model).
+
+    Raises:
+        UsageError: The data is unknown or cannot be opened.
+        DataError: The content cannot be used.
+    """
     if (path / INFO_NAME).is_file():
         run = load_run(path)
         return data_source_for_run(run, data), open_dataset_for_run(run, data, task)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -242,6 +242,20 @@ def compare_paired(first: Method, second: Method) -> Comparison:
         dataclasses.replace(item, value=0.0, contributions=(0.0,) * len(item.contributions)) for item in differences
     ]
     return compare_methods(Method(zeros[:1], depends_on_seed=False), Method(differences))
+
+
+def compare_models(first: Mapping[str, Estimate], other: Mapping[str, Estimate]) -> dict[str, Comparison]:
+    """Return the differences of two given models by metric, paired by video; without metrics that have no variance.
+
+    Args:
+        first: Metrics of the reference, see `estimate_metrics`.
+        other: The same metrics of the other model, on the same samples.
+    """
+    return {
+        name: compare_paired(Method([estimate], depends_on_seed=False), Method([other[name]], depends_on_seed=False))
+        for name, estimate in first.items()
+        if estimate.has_variance
+    }
 
 
 def _rounded(contributions: Contributions) -> tuple[float, ...]:

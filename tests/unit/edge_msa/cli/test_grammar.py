@@ -27,6 +27,7 @@ ARGUMENTS = {
     "bench bundle": ["BUNDLES"],
     "bench live": ["BUNDLE"],
     "bench models": ["MODELS"],
+    "bench peers": ["MODELS"],
     "bench runtime": ["[BUNDLE]"],
     "bench streams": ["[BUNDLES]"],
     "config show": ["[MODEL]"],

@@ -99,5 +99,5 @@ def test_data_has_the_classes_of_a_bundle_unless_it_is_synthetic(monkeypatch: py
     monkeypatch.setattr(evaluate_workflow, "open_bundle", lambda _path: bundle)
     monkeypatch.setattr(evaluate_workflow, "open_and_report", lambda name, task, **_: opened.append((name, task)))
     for source in ("test.csv", "synthetic-classes"):
-        evaluate_workflow._open_dataset(Path("bundle"), source, None)
+        evaluate_workflow.open_dataset_of(Path("bundle"), source, None)
     assert opened == [("test.csv", Task("classes", ("sad", "happy"))), ("synthetic-classes", None)]

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from edge_msa.errors import EdgeMsaError
+from edge_msa.reporting.peers import Difference, PeerBenchmark, PeerRow, Ratio
+
+OURS = PeerRow(
+    "bundle", "student", "openvino", "int8", True, 1000, {"p50": 0.5}, Ratio(1.0, 1.0, 1.0), {"mae": 0.5}, {}
+)
+TEACHER = PeerRow(
+    *("teacher", "teacher", "torch", "fp32", False, 4000, {"p50": 5.0}),
+    *(Ratio(10.0, 9.0, 11.0), {"mae": 0.4}, {"mae": Difference(-0.1, -0.2, 0.0)}),
+)
+ABSENT = PeerRow("bundle", "peer", "openvino", "NNCF int8", False, None, {}, None, {}, {}, "nncf is not installed")
+BENCHMARK = PeerBenchmark(
+    *("mosi", "abc", "test", 20, 100, "groups", (OURS, TEACHER, ABSENT), {"machine": "CPU"}, ("a note",))
+)
+
+
+def test_the_table_has_ratios_and_differences_with_intervals() -> None:
+    lines = str(BENCHMARK).splitlines()
+
+    assert lines[0] == "test split of mosi, 20 samples, 100 timed predictions of each"
+    assert "bundle*" in lines[4]
+    assert lines[4].split()[-3:] == ["-", "0.500", "-"]
+    assert "10.0 (9.00 to 11.0)" in lines[5]
+    assert "-0.100 (-0.200 to +0.000)" in lines[5]
+
+
+def test_what_was_not_measured_says_why() -> None:
+    assert "bundle, openvino NNCF int8: nncf is not installed" in str(BENCHMARK).splitlines()
+    assert "a note" in str(BENCHMARK)
+
+
+def test_a_benchmark_is_the_same_after_json() -> None:
+    value = json.loads(json.dumps(BENCHMARK.to_json()))
+
+    assert PeerBenchmark.from_json(value) == BENCHMARK
+
+
+@pytest.mark.parametrize("change", [{"schema": 99}, {"contenders": [{}]}, {"unknown": 1}])
+def test_a_damaged_record_is_one_line(change: dict[str, object]) -> None:
+    value = json.loads(json.dumps(BENCHMARK.to_json())) | change
+
+    with pytest.raises(EdgeMsaError, match="Run edge-msa bench peers again") as caught:
+        PeerBenchmark.from_json(value)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_have_one_per_contender() -> None:
+    rows = dataclasses.replace(BENCHMARK, contenders=(TEACHER,)).rows
+
+    assert [(row["name"], row["ratio"], row["ratio_low"], row["mae"]) for row in rows] == [("teacher", 10.0, 9.0, 0.4)]
