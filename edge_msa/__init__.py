@@ -37,8 +37,10 @@ if TYPE_CHECKING:
         UsageError,
     )
     from edge_msa.evaluation.evaluate import Evaluation
+    from edge_msa.reporting.comparison import ReportComparison
     from edge_msa.reporting.models import ModelBenchmark
     from edge_msa.reporting.peers import PeerBenchmark
+    from edge_msa.reporting.replay import ReportReplay
     from edge_msa.workflows.bench import (
         Benchmark,
         bench,
@@ -75,6 +77,8 @@ if TYPE_CHECKING:
         push_bundle,
     )
     from edge_msa.workflows.report import ReportPage, report
+    from edge_msa.workflows.report_compare import compare_reports
+    from edge_msa.workflows.report_replay import replay_report
     from edge_msa.workflows.report_stream import StreamPage, report_stream
     from edge_msa.workflows.reproduce import ReproductionResult, reproduce
     from edge_msa.workflows.search import SearchResult, search
@@ -111,7 +115,9 @@ __all__ = [
     "PretrainedModels",
     "Progress",
     "RecognizerBenchmark",
+    "ReportComparison",
     "ReportPage",
+    "ReportReplay",
     "ReproductionResult",
     "Run",
     "RunError",
@@ -139,6 +145,7 @@ __all__ = [
     "calibrate",
     "cascade",
     "compare",
+    "compare_reports",
     "convert_data",
     "describe_pretrained",
     "devices",
@@ -160,6 +167,7 @@ __all__ = [
     "predict",
     "prune_vocabulary",
     "push_bundle",
+    "replay_report",
     "report",
     "report_stream",
     "reproduce",
@@ -187,7 +195,9 @@ _MODULES = {
     ),
     "edge_msa.evaluation.evaluate": ("Evaluation",),
     "edge_msa.reporting.models": ("ModelBenchmark",),
+    "edge_msa.reporting.comparison": ("ReportComparison",),
     "edge_msa.reporting.peers": ("PeerBenchmark",),
+    "edge_msa.reporting.replay": ("ReportReplay",),
     "edge_msa.workflows.bench": (
         "Benchmark",
         "bench",
@@ -224,6 +234,8 @@ _MODULES = {
         "push_bundle",
     ),
     "edge_msa.workflows.report": ("ReportPage", "report"),
+    "edge_msa.workflows.report_compare": ("compare_reports",),
+    "edge_msa.workflows.report_replay": ("replay_report",),
     "edge_msa.workflows.report_stream": ("StreamPage", "report_stream"),
     "edge_msa.workflows.reproduce": ("ReproductionResult", "reproduce"),
     "edge_msa.workflows.search": ("SearchResult", "search"),

@@ -6,6 +6,7 @@ __all__ = [
     "BackendUnavailableError",
     "DataError",
     "EdgeMsaError",
+    "FiguresChangedError",
     "RunError",
     "RunUsageError",
     "StorageError",
@@ -57,3 +58,12 @@ class StorageError(EdgeMsaError):
 
     What to do: Wait for the other process, or choose another `--storage`.
     """
+
+
+class FiguresChangedError(EdgeMsaError):
+    """A figure of a report got worse by more than noise (`--compare`), or is not the measured one (`--replay`).
+
+    What to do: Read the table that the command prints, and find the cause in the model, the data or the machine.
+    """
+
+    exit_code = 3

@@ -261,9 +261,9 @@ def time_contenders(contenders: Sequence[Contender], num_runs: int) -> list[NDAr
 def latency_ratio(times: NDArray[np.float64], ours: NDArray[np.float64]) -> Ratio:
     """Return the ratio of two medians with its 95 % interval.
 
-    The interval is a percentile bootstrap over the blocks of the measurement, because times that follow each other are alike
-    (block bootstrap: Künsch, The Annals of Statistics 17, 1989). Both are resampled together: block i of one was
-    measured just before or after block i of the other.
+    The interval is a percentile bootstrap over the blocks of the measurement, because times that follow each other are
+    alike (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"). Both are resampled
+    together: block i of one was measured just before or after block i of the other.
 
     Args:
         times: (n,): times of the other, interleaved with `ours`.

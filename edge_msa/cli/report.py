@@ -36,12 +36,27 @@ def report(
         ),
         INPUT,
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare two reports, pages or folders with records, instead.")
+    ] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Run the commands in a page again, and check its figures, instead.")
+    ] = False,
+    fail_on_regression: Annotated[
+        bool,
+        typer.Option(
+            "--fail-on-regression",
+            help="With --compare: exit with 3 if a figure got worse beyond noise. With --replay: if one changed.",
+        ),
+    ] = False,
+    json: Json = False,
 ) -> None:
     """Write a page that says what to ship for each target, and why.
 
     The page works offline. It shows the trade-off between accuracy and latency, what is lost when modalities are
     missing, and the commands that measure every figure again. With --stream, it shows the timeline of a replayed stream
-    instead.
+    instead. With --compare A B, it prints what changed between two reports. With --replay PAGE, it measures the figures
+    of a page again.
 
     Example:
         edge-msa report runs --output report.html
@@ -51,11 +66,43 @@ def report(
     from edge_msa.workflows.report import report as run
     from edge_msa.workflows.report_stream import report_stream
 
+    if compare or replay:
+        if compare and replay:
+            raise UsageError("Pass either --compare or --replay.")
+        if stream is not None:
+            raise UsageError("--stream draws a page. Omit it with --compare and --replay.")
+        _check_reports(paths or [], compare=compare, fail=fail_on_regression, json=json)
+        return
+    if fail_on_regression or json:
+        raise UsageError("--fail-on-regression and --json need --compare or --replay. Pass one of them, or omit them.")
     if (stream is None) == (not paths):
         raise UsageError("Pass either FOLDERS with records, or --stream FILE with the log of a stream.")
     page = run(paths or [], output=output) if stream is None else report_stream(stream, output=output)
     print_result(str(page))
     print_output("report", output)
+
+
+def _check_reports(paths: list[Path], *, compare: bool, fail: bool, json: bool) -> None:
+    from edge_msa.console import print_json, print_result
+    from edge_msa.errors import FiguresChangedError, UsageError
+    from edge_msa.workflows.report_compare import compare_reports
+    from edge_msa.workflows.report_replay import replay_report
+
+    if len(paths) != (2 if compare else 1):
+        wanted = "--compare needs two reports" if compare else "--replay needs one page"
+        raise UsageError(f"{wanted}, got {len(paths)}.")
+    if compare:
+        comparison = compare_reports(*paths)
+        found, what, result = len(comparison.regressions), "got worse by more than noise", comparison.to_json()
+        print_result(str(comparison))
+    else:
+        replay = replay_report(paths[0])
+        found, what, result = len(replay.changed), "changed", replay.to_json()
+        print_result(str(replay))
+    if json:
+        print_json(result)
+    if fail and found:
+        raise FiguresChangedError(f"{found} of the figures {what}. The table has them.")
 
 
 def explain(

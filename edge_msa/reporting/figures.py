@@ -213,6 +213,17 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
+def is_report_file(path: Path) -> bool:
+    """Return whether a file is a page, or a JSON file with the figures of a report, and not a record."""
+    if path.suffix != ".json":
+        return True
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and value.get("record") == "report"
+
+
 def load_figures(path: Path) -> Figures:
     """Load the figures of a report from its JSON file or its page.
 

@@ -17,6 +17,8 @@ from edge_msa.text_tables import ABSENT, format_kilobytes, format_number, text_t
 SCHEMA = 1
 KIND = "peers"
 """Value of the field `record`."""
+_NOISY = 1.5
+"""Median divided by the shortest time above which a measurement was disturbed."""
 Kind = Literal["student", "teacher", "peer"]
 """`student`: a bundle, or a student in torch. `teacher`: a teacher. `peer`: what another project or tool gives."""
 
@@ -68,9 +70,12 @@ class PeerRow:
     size_bytes: int | None
     """Size of the files that the backend needs; for a teacher or a peer, of the one graph that was measured."""
     latency_ms: Mapping[str, float]
-    """Percentiles of one prediction that the number of predictions allows; empty if it was not measured."""
+    """The shortest time `min` of one prediction, and the percentiles that the number of predictions allows; empty if it
+    was not measured."""
     ratio: Ratio | None
-    """Latency divided by ours; None if it was not measured."""
+    """Median latency divided by ours; None if it was not measured."""
+    min_ratio: float | None
+    """Shortest time divided by ours. Unlike the median, other programs on the machine hardly change it."""
     metrics: Mapping[str, float]
     """Metrics by name; empty if it was not measured, or has random weights."""
     differences: Mapping[str, Difference]
@@ -125,6 +130,7 @@ class PeerBenchmark(result_tables.Table):
                 "ratio": None if item.ratio is None else item.ratio.value,
                 "ratio_low": None if item.ratio is None else item.ratio.low,
                 "ratio_high": None if item.ratio is None else item.ratio.high,
+                "min_ratio": item.min_ratio,
                 **item.metrics,
                 "note": item.note,
             }
@@ -179,7 +185,8 @@ def peers_table(benchmark: PeerBenchmark) -> tuple[list[str], list[list[str]]]:
         "precision",
         "size KB",
         "p50 ms",
-        "time / ours",
+        "p50 / ours",
+        "min / ours",
         *(describe(n).title for n in metrics),
     ]
     header += [f"{describe(name).title} - ours" for name in metrics]
@@ -189,7 +196,15 @@ def peers_table(benchmark: PeerBenchmark) -> tuple[list[str], list[list[str]]]:
 def peers_notes(benchmark: PeerBenchmark) -> Iterator[str]:
     """Yield the lines below the table."""
     yield "* ours: the default of the first bundle"
-    yield "time / ours: ratio of the medians, with its 95 % interval; above 1, ours is faster"
+    yield "p50 / ours: ratio of the medians, with its 95 % interval; above 1, ours is faster"
+    yield "min / ours: ratio of the shortest times"
+    if any(
+        item.latency_ms and item.latency_ms["p50"] > _NOISY * item.latency_ms["min"] for item in benchmark.contenders
+    ):
+        yield (
+            "warning: other programs used this machine. They interrupt long predictions more often than short ones, so "
+            "the ratios of medians are biased. Compare the shortest times, or measure again on an idle machine."
+        )
     if any(item.differences for item in benchmark.contenders):
         yield (
             f"differences: 95 % intervals over {describe_unit(benchmark.unit)}, paired. They compare these trainings, "
@@ -209,6 +224,7 @@ def _cells(item: PeerRow, metrics: Sequence[str]) -> list[str]:
         format_kilobytes(item.size_bytes),
         format_number(item.latency_ms.get("p50")),
         ABSENT if item.ratio is None or item.is_ours else str(item.ratio),
+        ABSENT if item.is_ours else format_number(item.min_ratio),
         *(describe(name).format(item.metrics[name]) if name in item.metrics else ABSENT for name in metrics),
         *(item.differences[name].format(name) if name in item.differences else ABSENT for name in metrics),
     ]

@@ -210,6 +210,7 @@ def _rows(
             item.size_bytes,
             {} if milliseconds is None else _percentiles(milliseconds),
             None if milliseconds is None or ours_times is None else latency_ratio(milliseconds, ours_times),
+            None if milliseconds is None or ours_times is None else float(milliseconds.min() / ours_times.min()),
             {name: estimate.value for name, estimate in found.items()},
             {name: Difference(value.value, value.low, value.high) for name, value in differences.items()},
             item.note,
@@ -218,4 +219,7 @@ def _rows(
 
 def _percentiles(milliseconds: NDArray[np.float64]) -> dict[str, float]:
     shares = {name: q for name, q in PERCENTILES.items() if name == "p50" or len(milliseconds) >= min_samples(q)}
-    return {name: float(np.quantile(milliseconds, q)) for name, q in shares.items()}
+    return {
+        "min": float(milliseconds.min()),
+        **{name: float(np.quantile(milliseconds, q)) for name, q in shares.items()},
+    }

@@ -25,6 +25,7 @@ EdgeMsaError                        exit code 1
 │   └── RunUsageError               exit code 2   (edge_msa) a path that is not a run of the required kind
 ├── TrainingError                   exit code 1   (edge_msa) a training that diverged
 ├── StorageError                    exit code 1   (edge_msa) a search storage that is locked, damaged or unreachable
+├── FiguresChangedError             exit code 3   (edge_msa) figures of a report that got worse or changed
 └── RemoteError                     exit code 1-4 (edge_msa) a command that failed on a remote device
 
 Messages are one line: what is wrong, the actual value, and what to do. The command lines print the message and exit
