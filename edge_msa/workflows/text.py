@@ -398,7 +398,9 @@ class _Start:
         else:
             limits = f"{self.layers} {source.tokenizer.max_tokens} {self.settings.normalization}"
             digest = f"{_encoder_digest(self.base)} {limits}"
-            rows = load_or_compute_mean_frames(source, name, digest, self.texts, cache_dir, context.device)
+            rows = load_or_compute_mean_frames(
+                source, name, digest, self.texts, cache_dir, context.device, context.precision
+            )
         return table_from_rows(rows, source.tokenizer, self.texts, self.settings)
 
     def _load(self) -> tuple[TextInput, str]:

@@ -75,7 +75,13 @@ def load_or_compute_outputs(
 
 
 def load_or_compute_mean_frames(
-    text_input: TextInput, name: str, digest: str, texts: Sequence[str], cache_dir: Path, device: torch.device
+    text_input: TextInput,
+    name: str,
+    digest: str,
+    texts: Sequence[str],
+    cache_dir: Path,
+    device: torch.device,
+    precision: str = "32",
 ) -> TokenRows:
     """Return the mean frame of each token of an encoder without a student, cached in `cache_dir`.
 
@@ -86,18 +92,19 @@ def load_or_compute_mean_frames(
         texts: Training texts.
         cache_dir: Folder of the cache.
         device: Device to compute on.
+        precision: `32` or `bf16`.
     """
-    path = _cache_file(cache_dir, "mean frames", digest, texts)
+    path = _cache_file(cache_dir, f"mean frames {precision}", digest, texts)
     if (cached := _load(path)) is not None:
         return cached.mean_frames
     print_progress(f"Encoding {len(texts)} texts with {name}.")
     text_input.text_encoder.eval().to(device)
     ids = text_input.tokenizer.ids(texts)
     means = _MeanFrames(text_input)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         for rows in batches_by_length(ids, _BATCH):
             batch_ids, valid = text_input.batch([ids[row] for row in rows])
-            means.add(batch_ids, valid, text_input.text_encoder(batch_ids, valid))
+            means.add(batch_ids, valid, text_input.text_encoder(batch_ids, valid).float())
     result = means.result()
     _save(path, result, np.zeros((len(ids), 0), np.float32))
     return result

@@ -43,10 +43,10 @@ from edge_msa.training.text.intermediate import (
 from edge_msa.training.text.text_input import TextInput, batches_by_length, first_tokens, to_device
 
 _UNKNOWN_TOKENS, _AUGMENTATION, _CONTEXT = 11, 13, 15
-TOKENS_PER_PASS = 1024
+TOKENS_PER_PASS = 4096
+"""Maximum number of tokens, with padding, whose activations are in memory during training on a CPU."""
 _BF16_WIDTH = 128
 """Minimum width of an encoder that gains from bf16 on a CPU."""
-"""Maximum number of tokens, with padding, whose activations are in memory during training on a CPU."""
 _BYTES_PER_TOKEN_AND_CHANNEL = 150
 """Memory of activations per token, layer and channel of a Transformer encoder during training, in bytes."""
 _SHARE_OF_GPU = 0.25
