@@ -39,6 +39,16 @@ text_app = typer.Typer(
     help="Train, distill and shrink text models, which take raw words.\n\n"
     "Example:\n    edge-msa text train --transcripts mosi.csv --encoder wordpieces \\\n      --output-dir words",
 )
+MoreTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--texts",
+        metavar="FILE",
+        help="File with more transcripts, whose labels are ignored. Repeat the option for several files.",
+        show_default="none",
+    ),
+    INPUT,
+]
 
 
 @text_app.command("train", cls=SlowCommand)
@@ -93,16 +103,7 @@ def text_distill(
     teacher: Teachers,
     transcripts: Transcripts,
     output_dir: OutputDir,
-    texts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--texts",
-            metavar="FILE",
-            help="File with more transcripts, whose labels are ignored. Repeat the option for several files.",
-            show_default="none",
-        ),
-        INPUT,
-    ] = None,
+    texts: MoreTexts = None,
     text_encoder: Annotated[
         Literal["table", "encoder"],
         typer.Option(
@@ -201,6 +202,7 @@ def text_sweep(
         ),
         INPUT,
     ],
+    texts: MoreTexts = None,
     student_encoder: Annotated[
         str | None,
         typer.Option(
@@ -244,6 +246,7 @@ def text_sweep(
         transcripts,
         encoder=encoder,
         output_dir=output_dir,
+        texts=texts or (),
         student_encoder=student_encoder,
         seeds=seeds,
         layers=layers or (3, 1),

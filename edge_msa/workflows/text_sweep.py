@@ -84,6 +84,7 @@ class _SweepConfig:
     device: str
     precision: Precision
     task: str | None = None
+    texts: tuple[str, ...] = ()
 
     def teacher(self, base: str, seed: int) -> Path:
         """Return the folder of the teacher with a base and a seed."""
@@ -158,6 +159,7 @@ def sweep_text(
     *,
     encoder: AnyPath | Sequence[AnyPath],
     output_dir: AnyPath,
+    texts: AnyPath | Sequence[AnyPath] = (),
     student_encoder: AnyPath | None = None,
     seeds: int = 3,
     layers: Sequence[int | str | Sequence[int]] = (3, 1),
@@ -180,6 +182,7 @@ def sweep_text(
         transcripts: CSV or feature files with transcripts and scores; the last one is the target corpus.
         encoder: Bases of the teachers: BERT-like encoders, each a folder or a name on the Hugging Face Hub.
         output_dir: Folder for runs, bundles, the record and the page.
+        texts: More transcripts that the smaller models learn from, as `texts` of `distill_text`.
         student_encoder: What the smaller encoders and the table start from, as `encoder` of `distill_text` (default:
             the best teacher).
         seeds: Number of trainings per size, with seeds 0, 1, ..., at most 100.
@@ -203,16 +206,16 @@ def sweep_text(
         >>> print(em.sweep_text("reviews.csv", encoder="bert-base-uncased", output_dir="sweep"))
     """
     require_single_process("text sweep")
-    files = sources_of(transcripts, "transcripts")
+    files, more = sources_of(transcripts, "transcripts"), sources_of(texts, "texts")
     bases = _named_encoders(encoder)
     student = None if student_encoder is None else source_of(student_encoder, "student_encoder", "a folder or a name")
     check_count(seeds, "seeds", most=100)
     choices = _layer_choices(layers)
-    inputs = [*files, *bases.values(), student, recipe]
+    inputs = [*files, *more, *bases.values(), student, recipe]
     folder = output_container(output_dir, "output_dir", inputs)
     _require_scores(files[-1], task)
     config = _SweepConfig(
-        tuple(files), bases, student, folder, tuple(range(seeds)), target, recipe, device, precision, task
+        tuple(files), bases, student, folder, tuple(range(seeds)), target, recipe, device, precision, task, tuple(more)
     )
     with allow_replacing("upstream"):
         steps = [(base, seed) for base in config.encoders for seed in config.seeds]
@@ -400,6 +403,7 @@ def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _Sw
     distill_text(
         teachers,
         transcripts=config.transcripts,
+        texts=config.texts,
         output_dir=run,
         text_encoder="table" if variant.text_encoder == "table" else "encoder",
         encoder=config.student_encoder,

@@ -1,9 +1,10 @@
 """Train a text model, which is a text encoder and a student, end to end.
 
 There are two stages. `transfer` trains on all corpora but the last one or, with teachers, on all corpora. `final`
-trains on the last corpus only. The validation split of the last corpus decides the best epoch of both stages. Targets
-are labels, the teachers' predictions, or both; texts without a label use only the teachers. In `transfer`, an encoder
-can also imitate the states of a teacher's encoder.
+trains on the last corpus only. The validation split of the last corpus decides the best epoch of each stage, and
+whether `final` improved the model: if not, the weights of `transfer` are kept. Targets are labels, the teachers'
+predictions, or both; texts without a label use only the teachers. In `transfer`, an encoder can also imitate the states
+of a teacher's encoder.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from edge_msa.models.text_encoders import TextEncoder, TextModel, TransformerTex
 from edge_msa.training.checkpoint import LogRow
 from edge_msa.training.context import TrainingContext, cpu_has_bf16
 from edge_msa.training.initialization import init_bias_to_prior
-from edge_msa.training.loop import Objective, fit
+from edge_msa.training.loop import FitResult, Objective, fit
 from edge_msa.training.losses import class_weights, task_loss, teacher_losses
 from edge_msa.training.predict import weights_to_numpy
 from edge_msa.training.randomness import generator_of, seed_of
@@ -105,7 +106,7 @@ class TrainedTextModel:
     log: list[LogRow]
     """One row per epoch of both stages."""
     metrics: dict[str, float | int]
-    """Validation metrics of the best epoch."""
+    """Validation metrics of the best epoch, which is counted in its stage."""
 
 
 def fit_text_model(
@@ -154,7 +155,8 @@ def fit_text_model(
         print_notes(_faster_precision(text_input.text_encoder, context))
     model = TextModel(text_input.text_encoder, student).to(context.device)
     log: list[LogRow] = []
-    metrics: dict[str, float | int] = {}
+    best: FitResult | None = None
+    best_weights: Mapping[str, Tensor] = model.state_dict()
     for name, stage in stages.items():
         objective = TextObjective(
             model,
@@ -178,8 +180,14 @@ def fit_text_model(
             stage=name,
         )
         log += result.rows
-        metrics = {"validation_metric": result.best, "best_epoch": result.best_epoch + 1}
+        if best is not None and result.best >= best.best:
+            print_notes([f"the {name} stage does not lower the validation error: its weights are not used"])
+        else:
+            best = result
+            best_weights = {key: value.detach().clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(best_weights)
     model.eval().to("cpu")
+    metrics = {} if best is None else {"validation_metric": best.best, "best_epoch": best.best_epoch + 1}
     return TrainedTextModel(text_input, config, weights_to_numpy(student), log, metrics)
 
 

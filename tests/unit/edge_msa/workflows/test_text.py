@@ -545,13 +545,15 @@ def test_sweep_over_bases_distills_the_best_teachers_into_another_base(
     toy_encoder: Path, other_encoder: Path, transcripts: Path, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"output_dir": tmp_path / "sweep", "seeds": 1, "recipe": QUICK}
-    options |= {"student_encoder": other_encoder, "layers": ["0,2"]}
+    (more := tmp_path / "more.csv").write_text("text\na film about nothing\n")
+    options |= {"student_encoder": other_encoder, "layers": ["0,2"], "texts": more}
     sweep = sweep_text(transcripts, encoder=[toy_encoder, other_encoder], **options).sweep
     names = [f"teacher-{toy_encoder.name}", "teacher-other-encoder", "layers-0-2", "table"]
     assert list(dict.fromkeys(point.variant for point in sweep.points)) == names
     assert sweep.student_base == "other-encoder"
     assert set(sweep.teacher_bases) <= {toy_encoder.name, "other-encoder"}
     student = load_run(tmp_path / "sweep" / "layers-0-2-0")
+    assert "texts 0" in student.info.inputs
     assert student.spec.dims == {"language": 24}
     assert encoder_of(load_text_input(student)).layers == 2
 

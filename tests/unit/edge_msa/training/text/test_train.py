@@ -71,6 +71,17 @@ def test_text_model_learns_classes_from_labels_and_from_teachers(tmp_path: Path)
         assert predictions.argmax(axis=1).tolist() == [1, 0]
 
 
+def test_a_final_stage_that_raises_the_validation_error_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = Corpus(TEXTS, LABELS), Corpus(TEXTS, -LABELS)
+    expected = predict_texts(*trained({"transfer": good}, tmp_path / "one"), TEXTS)
+    recipe = QUICK.updated({"final": {"learning_rate": 0.5, "epochs": 1, "teacher_share": 0.0}}, where="text")
+    kept = trained({"transfer": good, "final": bad}, tmp_path / "two", recipe)
+    assert np.array_equal(predict_texts(*kept, TEXTS), expected)
+    assert "the final stage does not lower the validation error" in caplog.text
+
+
 def test_resumed_training_gives_identical_weights(tmp_path: Path) -> None:
     corpora = {"transfer": Corpus(TEXTS, LABELS), "final": Corpus(TEXTS, LABELS)}
     recipe = TextRecipe(
