@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from edge_msa.evaluation.evaluate import Evaluation
     from edge_msa.reporting.comparison import ReportComparison
+    from edge_msa.reporting.layers import LayerProfile
     from edge_msa.reporting.models import ModelBenchmark
     from edge_msa.reporting.peers import PeerBenchmark
     from edge_msa.reporting.replay import ReportReplay
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         bench_training,
     )
     from edge_msa.workflows.bench_asr import RecognizerBenchmark, bench_asr
+    from edge_msa.workflows.bench_layers import bench_layers
     from edge_msa.workflows.bench_live import LiveMeasurement, bench_live
     from edge_msa.workflows.bench_models import bench_models
     from edge_msa.workflows.bench_peers import bench_peers
@@ -105,6 +107,7 @@ __all__ = [
     "GateFailedError",
     "GraphInspection",
     "Inspection",
+    "LayerProfile",
     "LiveMeasurement",
     "ModelBenchmark",
     "PeerBenchmark",
@@ -134,6 +137,7 @@ __all__ = [
     "bench",
     "bench_almt",
     "bench_asr",
+    "bench_layers",
     "bench_live",
     "bench_long_windows",
     "bench_models",
@@ -194,6 +198,7 @@ _MODULES = {
         "UsageError",
     ),
     "edge_msa.evaluation.evaluate": ("Evaluation",),
+    "edge_msa.reporting.layers": ("LayerProfile",),
     "edge_msa.reporting.models": ("ModelBenchmark",),
     "edge_msa.reporting.comparison": ("ReportComparison",),
     "edge_msa.reporting.peers": ("PeerBenchmark",),
@@ -208,6 +213,7 @@ _MODULES = {
         "bench_training",
     ),
     "edge_msa.workflows.bench_asr": ("RecognizerBenchmark", "bench_asr"),
+    "edge_msa.workflows.bench_layers": ("bench_layers",),
     "edge_msa.workflows.bench_live": ("LiveMeasurement", "bench_live"),
     "edge_msa.workflows.bench_models": ("bench_models",),
     "edge_msa.workflows.bench_peers": ("bench_peers",),

@@ -35,6 +35,7 @@ from edge_msa.cli.options import (
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 if TYPE_CHECKING:
+    from edge_msa.reporting.layers import LayerProfile
     from edge_msa.reporting.models import ModelBenchmark
     from edge_msa.reporting.peers import PeerBenchmark
     from edge_msa.workflows.bench import Benchmark, Measurements
@@ -474,6 +475,33 @@ def bench_peers(
         print_output("measurements", output, f"edge-msa report {output}")
 
 
+@bench_app.command("layers", cls=Command)
+def bench_layers(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle to profile."), INPUT],
+    backend: BundleBackend = "auto",
+    precision: BundlePrecision = None,
+    threads: Threads = 1,
+    repeats: Repeats = 100,
+    output: Record = None,
+    json: Json = False,
+) -> None:
+    """Measure where the time of a bundle goes: time, MACs and precision of every layer that a backend executes.
+
+    Prints the slowest layers beside the roofline of this machine, the shares of the precisions, and what changes of
+    layouts and types cost.
+
+    Example:
+        edge-msa bench layers bundle-laptop --backend onnxruntime --precision int8
+    """
+    from edge_msa.console import print_output
+    from edge_msa.workflows.bench_layers import bench_layers as run
+
+    profile = run(bundle, backend=backend, precision=precision, threads=threads, repeats=repeats, output=output)
+    _print_table(profile, json=json)
+    if output:
+        print_output("layers", output, f"edge-msa report {output}")
+
+
 @bench_app.command("training", cls=Command)
 def bench_training(json: Json = False) -> None:
     """Measure the training throughput of both teachers and of a text model.
@@ -500,7 +528,13 @@ def _print_benchmark(benchmark: Benchmark, output: Path | None, *, json: bool) -
 
 
 def _print_table(
-    table: Measurements | ModelBenchmark | PeerBenchmark | RecognizerBenchmark | StreamBenchmark | LiveMeasurement,
+    table: LayerProfile
+    | LiveMeasurement
+    | Measurements
+    | ModelBenchmark
+    | PeerBenchmark
+    | RecognizerBenchmark
+    | StreamBenchmark,
     *,
     json: bool,
 ) -> None:

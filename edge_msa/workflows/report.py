@@ -21,6 +21,7 @@ from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa.evaluation.reproduction.record import Reproduction
 from edge_msa.evaluation.reproduction.table import format_reproduction
 from edge_msa.reporting import Report, ReportPoint, format_tradeoff, join_points, write_report_page
+from edge_msa.reporting.layers import LayerProfile, format_layers
 from edge_msa.reporting.peers import PeerBenchmark, format_peers
 from edge_msa.reporting.points import headline_subset
 from edge_msa.reporting.sources import find_sources
@@ -201,6 +202,7 @@ _FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "reproduction": lambda value: format_reproduction(Reproduction.from_json(value)),
     "sweep": lambda value: format_sweep(TextSweep.from_json(value)),
     "search": _format_search,
+    "layers": lambda value: format_layers(LayerProfile.from_json(value)),
     "peers": lambda value: format_peers(PeerBenchmark.from_json(value)),
 }
 """Returns the text of a record, by its kind."""

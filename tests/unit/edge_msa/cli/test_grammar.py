@@ -25,6 +25,7 @@ ARGUMENTS = {
     "cascade": ["BUNDLES"],
     "bench asr": ["BUNDLE"],
     "bench bundle": ["BUNDLES"],
+    "bench layers": ["BUNDLE"],
     "bench live": ["BUNDLE"],
     "bench models": ["MODELS"],
     "bench peers": ["MODELS"],
