@@ -56,9 +56,10 @@ def bench_command(record: BenchRecord, measured_together: Iterable[BenchRecord],
         return None
     names = dict.fromkeys(item.name for item in measured_together if item.executed and item.target)
     words = ["edge-msa", "bench", *(_path(name, sources) for name in names)]
-    for option in ("threads", "rate_hz"):
-        if value := record.machine.get(option):
-            words += [f"--{option.removesuffix('_hz')}", value]
+    if threads := record.machine.get("threads"):
+        words += ["--threads", threads]
+    if record.rate_hz is not None:
+        words += ["--rate", f"{record.rate_hz:g}"]
     return shlex.join(words)
 
 

@@ -23,6 +23,7 @@ from edge_msa.reporting.risk import interval_tables, measured_intervals
 from edge_msa.reporting.summary import summarize
 from edge_msa.reporting.verdict import compare_points, find_verdicts
 from edge_msa_runtime import __version__
+from edge_msa_runtime.benchmark.conditions import format_conditions
 from edge_msa_runtime.wording import format_count
 
 
@@ -113,10 +114,19 @@ def _rows(points: Sequence[ReportPoint], subset: str) -> Iterator[Row]:
                 for name, items in point.latency_ms.items()
             },
             size_bytes=point.size_bytes,
-            load_ms=_finite(point.load_ms),
-            peak_memory_mib=_finite(point.peak_memory_mib),
+            distribution_ms={name: list(items) for name, items in point.distribution_ms.items() if items},
+            predictions=dict(point.predictions),
+            processes=point.processes,
+            load_ms=None if point.load_ms is None else point.load_ms.value,
+            peak_memory_mib=None if point.peak_memory_mib is None else point.peak_memory_mib.value,
             parity=_finite(point.parity),
             machine=dict(point.machine),
+            conditions={
+                name: format_conditions(items)
+                for name, items in (("before", point.before), ("after", point.after))
+                if items
+            },
+            noise=list(point.noise),
             warning=point.warning,
             remark=point.remark,
             files=[str(file) for file in point.files],

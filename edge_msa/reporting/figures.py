@@ -91,12 +91,25 @@ class Row(_Model):
         description="Latency of one prediction in milliseconds, by subset and percentile."
     )
     size_bytes: int | None = Field(description="Size of the files that the backend needs, in bytes.")
+    distribution_ms: dict[str, list[float]] = Field(
+        default_factory=dict, description="Quantiles 0, 0.05, ..., 1 of the latency in milliseconds, by subset."
+    )
+    predictions: dict[str, int] = Field(default_factory=dict, description="Number of timed predictions by subset.")
+    processes: int = Field(
+        default=0,
+        description="Number of fresh processes that measured only this model. 0 if it shared one process with others.",
+    )
     load_ms: float | None = Field(description="Time to load the model in a fresh process, in milliseconds.")
     peak_memory_mib: float | None = Field(description="Peak memory of that process, in MiB.")
     parity: float | None = Field(
         description="Largest difference between a prediction of the graphs and of the trained model."
     )
     machine: dict[str, str] = Field(description="Machine, versions and threads of the benchmark.")
+    conditions: dict[str, str] = Field(
+        default_factory=dict,
+        description="Clocks, power mode, temperature and load before and after the benchmark, as far as known.",
+    )
+    noise: list[str] = Field(default_factory=list, description="What makes the latency less reliable, in sentences.")
     warning: str = Field(description="A warning if the model does not beat a constant. Empty if it does.")
     remark: str = Field(description="What you must know to interpret the figures. Empty if nothing.")
     files: list[str] = Field(description="Files with the records of the row.")

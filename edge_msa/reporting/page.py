@@ -1,45 +1,114 @@
-"""The HTML report: one page that works offline, with everything inline."""
+"""The HTML report: one page that works offline, with everything inline. It shows the figures of `Figures` only."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from markupsafe import Markup
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.console import activity
-from edge_msa.evaluation.baseline_check import complete_subset
-from edge_msa.evaluation.class_tables import class_header, class_rows, is_per_class
-from edge_msa.evaluation.conversation_memory import describe_context
-from edge_msa.evaluation.evaluate import Evaluation, baseline_notes, table_rows
+from edge_msa.evaluation.evaluate import MISSING_AVERAGE, merge_equal
 from edge_msa.evaluation.metrics import describe
-from edge_msa.evaluation.metrics.units import describe_unit
+from edge_msa.reporting.charts import (
+    Axis,
+    Series,
+    latency_axis,
+    latency_bar,
+    marker,
+    subset_chart,
+    tradeoff_chart,
+)
 from edge_msa.reporting.commands import unmeasured_accuracy_command
 from edge_msa.reporting.content import Report, collect_figures
-from edge_msa.reporting.figures import Figures
-from edge_msa.reporting.plots import robustness_plot, tradeoff_plot
-from edge_msa.reporting.points import (
-    NOT_EXECUTED,
-    ReportPoint,
-    headline_subset,
-    merge_remarks,
-    omission_reason,
-    short_names,
-    subset_title,
-)
-from edge_msa.reporting.risk import interval_tables, measured_intervals, risk_plot
-from edge_msa.reporting.summary import summarize
+from edge_msa.reporting.figures import Figures, Row
+from edge_msa.reporting.points import merge_remarks, subset_title
+from edge_msa.reporting.risk import measured_intervals, risk_plot
 from edge_msa.reporting.tables import figures_csv, figures_markdown
 from edge_msa.reporting.templates import Table, render_template
-from edge_msa.reporting.tradeoff import NAME_COLUMNS, tradeoff_legend, tradeoff_rows
-from edge_msa.text_tables import ABSENT, format_number
+from edge_msa.reporting.values import format_latency, format_value
+from edge_msa.reporting.verdict import RULE, backend_title
+from edge_msa.text_tables import ABSENT, format_kilobytes, format_number
 from edge_msa_runtime.modalities import Subset
-from edge_msa_runtime.wording import format_count
 
 BAYES_OPTIMUM_NOTE = (
     "The Bayes optimum is the expected result of the optimal predictor on this split. "
     "The split is finite, so a model can exceed it slightly by chance."
 )
+_PERCENTILES = ("p50", "p90", "p95", "p99")
+_MAX_TINT = 62
+"""Largest share of the color of a heat map in the background of a cell, in percent. Text stays readable on it."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        text: What the cell shows.
+        figure: Where the figures contain it, as names and positions that are joined by dots. Empty for names.
+        sort: The number that tables are sorted by; None: the text.
+        tint: Share of the color in the background, in percent.
+    """
+
+    text: str
+    figure: str = ""
+    sort: float | None = None
+    tint: int | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table whose figures refer to the JSON of the page.
+
+    Attributes:
+        caption: Title.
+        header: Column titles.
+        rows: Cells of each row with its attributes for the script: subset, row number and whether it is highlighted.
+        left: Number of leading columns that hold names.
+    """
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[GridRow]
+    left: int = 1
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """A row of a `Grid`.
+
+    Attributes:
+        cells: The cells.
+        id: Id of the element.
+        subset: The subset that the row is about, for the filter.
+        highlighted: Whether the row is highlighted.
+    """
+
+    cells: Sequence[Cell | Markup]
+    id: str = ""
+    subset: str = ""
+    highlighted: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A part of the page for one choice of subset and metric.
+
+    Attributes:
+        content: The part.
+        subset: The subset, "" if the part is for all of them.
+        metric: The metric, "" if the part is for all of them.
+        visible: Whether the part is visible without a choice.
+    """
+
+    content: Markup | Grid
+    subset: str
+    metric: str
+    visible: bool
 
 
 def write_report_page(report: Report, output: Path) -> Path:
@@ -60,142 +129,346 @@ def write_report_page(report: Report, output: Path) -> Path:
 
 
 def render_report(report: Report, figures: Figures | None = None) -> str:
-    """Return the page as HTML."""
-    from markupsafe import Markup
+    """Return the page as HTML.
 
+    Args:
+        report: The content.
+        figures: What `collect_figures` returns for it, if it is known.
+    """
     figures = figures or collect_figures(report)
-
-    points = report.points
-    subset = headline_subset(points)
-    metrics = list(dict.fromkeys(name for point in points for name in (point.gate_metric, "mae") if name))
     intervals = measured_intervals(report.evaluations)
-    # Matplotlib generated this markup and escaped every text in it.
-    robustness = [Markup(svg) for name in metrics if (svg := robustness_plot(points, name))]  # noqa: S704
+    subsets, metrics = _measured_subsets(figures), _metrics_with_intervals(figures)
+    series = distinct_series(figures)
     return render_template(
         "edge_msa.reporting",
         "report.html.j2",
-        title=report.title,
-        subtitle=_subtitle(report),
-        summary=summarize(points) if points or not report.sections else (),
-        has_points=bool(points) or not report.sections,
-        sections=report.sections,
-        skipped=report.skipped,
-        subset=subset_title(subset),
-        legend=tradeoff_legend(points),
-        tradeoff=_tradeoff_table(points),
-        tradeoff_plot=Markup(tradeoff_plot(points, subset)),  # noqa: S704
-        omitted=merge_remarks(_omission(point, subset) for point in points),
-        robustness_plots=robustness,
-        has_bayes_optimum=any(point.bayes_optimum for point in points),
+        title=figures.title,
+        subtitle=_subtitle(figures),
+        verdicts=figures.verdicts,
+        rule=RULE,
+        has_rows=bool(figures.rows) or not figures.sections,
+        findings=figures.findings,
+        subset=figures.subset,
+        subset_title=subset_title(figures.subset),
+        subsets=[(name, subset_title(name)) for name in subsets],
+        metrics=[(name, describe(name).title) for name in metrics],
+        metric=figures.metric,
+        tradeoff_panels=_tradeoff_panels(figures, subsets, metrics),
+        legend=_legend(figures),
+        absent=list(_absent(figures)),
+        tradeoff=_tradeoff_grid(figures),
+        remarks=merge_remarks(row.remark for row in figures.rows),
+        missing_panels=_missing_panels(figures, series, metrics),
+        series=[(item.label, marker(item.row.precision, item.row.backend)) for item in series],
+        has_bayes_optimum=bool(figures.bayes_optimum),
         bayes_optimum_note=BAYES_OPTIMUM_NOTE,
-        latency=_latency_table(points),
-        intervals=[] if intervals is None else list(interval_tables(intervals)),
+        baselines=" and ".join(merge_equal(figures.baselines)),
+        latency_panels=_latency_panels(figures),
+        interval_tables=[Table(item.header, item.rows, item.caption) for item in figures.prediction_intervals],
         has_sets=intervals is not None and intervals.predicts_classes,
-        intervals_of="" if intervals is None else _describe_source(intervals),
+        # Matplotlib generated this markup and escaped every text in it.
         risk_plot="" if intervals is None else Markup(risk_plot(intervals)),  # noqa: S704
-        evaluations=[_metrics_table(item) for item in report.evaluations],
-        classes=[_class_table(item) for item in report.evaluations if item.confusion],
-        provenance=dict(_provenance(report)),
+        all_metrics=_metrics_grid(figures),
+        classes=[Table(item.header, item.rows, item.caption) for item in figures.classes],
+        notes=figures.notes,
+        conditions=_conditions(figures),
+        commands=list(_commands(figures)),
+        provenance=_provenance(figures),
+        sections=figures.sections,
+        skipped=figures.skipped,
         figures=Markup(figures.to_script()),  # noqa: S704 - without < > &
+        metric_titles={name: _axis_title(name) for name in metrics},
+        is_grid=lambda content: isinstance(content, Grid),
+        is_cell=lambda content: isinstance(content, Cell),
     )
 
 
-def _omission(point: ReportPoint, subset: str) -> str:
-    """Return why a point is not in the plot, and the command that measures its accuracy if that is what it lacks."""
-    reason = omission_reason(point, subset)
-    if not point.executed or point.by_subset or not point.target or point.p50(subset) is None or not point.on_target:
-        return reason
-    return f"{reason} (`{unmeasured_accuracy_command(point.name, point.backend, point.precision)}`)"
+def distinct_series(figures: Figures) -> list[Series]:
+    """Return the rows with metrics. Rows whose metrics agree to three decimals on every subset share an entry."""
+    groups: dict[object, list[Row]] = {}
+    for row in figures.rows:
+        if row.metrics:
+            names = (figures.metric, "mae")
+            key = frozenset(
+                (subset, name, round(items[name].value or 0.0, 3))
+                for subset, items in row.metrics.items()
+                for name in names
+                if name in items
+            )
+            groups.setdefault(key, []).append(row)
+    return [Series(_series_label(rows), rows[0]) for rows in groups.values()]
 
 
-def _subtitle(report: Report) -> str:
+def _series_label(rows: Sequence[Row]) -> str:
+    if len(rows) == 1:
+        return f"{rows[0].number} {rows[0].label}"
+    numbers = ", ".join(str(row.number) for row in rows)
+    names = " and ".join(dict.fromkeys(row.name if row.kind != "bundle" else row.precision for row in rows))
+    return f"{numbers}: {names}, equal results"
+
+
+def _axis_title(metric: str) -> str:
+    name = describe(metric)
+    return f"{name.title}{' %' if name.percent else ''} ({'up' if name.higher_is_better else 'down'} is better)"
+
+
+def _measured_subsets(figures: Figures) -> list[str]:
+    measured = {name for row in figures.rows for name in (*row.metrics, *row.latency_ms)}
+    return [item.value for item in Subset if item.value in measured]
+
+
+def _metrics_with_intervals(figures: Figures) -> list[str]:
+    """Return the metrics that charts can show with intervals, the metric of the verdicts first."""
+    known = {name for row in figures.rows for items in row.metrics.values() for name in items}
+    return [name for name in dict.fromkeys((figures.metric, "mae")) if name in known]
+
+
+def _tradeoff_panels(figures: Figures, subsets: Sequence[str], metrics: Sequence[str]) -> list[Panel]:
+    winners = {item.row for item in figures.verdicts if item.row is not None}
+    panels = []
+    for subset in subsets:
+        for metric in metrics:
+            chart = tradeoff_chart(figures, subset, metric, winners)
+            visible = (subset, metric) == (figures.subset, figures.metric)
+            if chart or visible:
+                panels.append(Panel(chart, subset, metric, visible))
+    return panels if any(panel.content for panel in panels) else []
+
+
+def _legend(figures: Figures) -> list[tuple[str, Markup]]:
+    """Return the meaning of each color and shape that the rows use."""
+    drawn = [row for row in figures.rows if row.latency_ms and row.metrics]
+    precisions = [(name, marker(name, "")) for name in dict.fromkeys(row.precision for row in drawn)]
+    backends = [(backend_title(name), marker("", name)) for name in dict.fromkeys(row.backend for row in drawn)]
+    hollow = [("on another architecture than the target's", marker("", "", hollow=True))]
+    return [*precisions, *backends, *(hollow if not all(row.on_target for row in drawn) else [])]
+
+
+def _absent(figures: Figures) -> Iterator[str]:
+    """Yield which rows the trade-off chart does not show, and why."""
+    reasons = []
+    for row in figures.rows:
+        if not row.executed:
+            reasons.append(row.remark)
+        elif "p50" not in row.latency_ms.get(figures.subset, {}):
+            reasons.append(f"no latency measured on {figures.subset}")
+        elif _value(row, figures.subset, figures.metric) is None:
+            command = unmeasured_accuracy_command(row.name, row.backend, row.precision)
+            advice = f" (`{command}`)" if row.kind == "bundle" and row.on_target and not row.metrics else ""
+            reasons.append(f"no accuracy measured on {figures.subset}{advice}")
+        else:
+            reasons.append("")
+    yield from merge_remarks(reasons)
+
+
+def _tradeoff_grid(figures: Figures) -> Grid:
+    subset, metric = figures.subset, figures.metric
+    title = describe(metric).title if metric else "accuracy"
+    columns: list[tuple[str, list[Cell]]] = [
+        (f"{title} {subset}", [_metric_cell(row, subset, metric) for row in figures.rows]),
+        (f"{title} missing-average", [_metric_cell(row, MISSING_AVERAGE, metric) for row in figures.rows]),
+        (f"MAE {subset}", [_metric_cell(row, subset, "mae", interval=False) for row in figures.rows]),
+        *((f"{name} ms", [_latency_cell(row, subset, name) for row in figures.rows]) for name in ("p50", "p99")),
+        ("size KB", [_cell(row, "size_bytes", format_kilobytes(row.size_bytes)) for row in figures.rows]),
+        ("load ms", [_cell(row, "load_ms", format_number(row.load_ms)) for row in figures.rows]),
+        ("peak MiB", [_cell(row, "peak_memory_mib", format_number(row.peak_memory_mib)) for row in figures.rows]),
+        ("parity", [_cell(row, "parity", format_number(row.parity, 2)) for row in figures.rows]),
+    ]
+    kept = [(name, cells) for name, cells in columns if any(cell.text != ABSENT for cell in cells)]
+    winners = {item.row for item in figures.verdicts}
+    rows = [
+        GridRow(
+            [
+                Cell(f"{row.number} {row.label}{' *' if row.pareto else ''}"),
+                Cell(f"{row.precision_title}{' (chosen)' if row.chosen else ''}"),
+                *(cells[index] for _, cells in kept),
+            ],
+            id=f"row-{row.number}",
+            highlighted=row.id in winners,
+        )
+        for index, row in enumerate(figures.rows)
+    ]
+    return Grid(f"Rows of the chart, on {subset}", ["model", "precision", *(name for name, _ in kept)], rows, 2)
+
+
+def _cell(row: Row, name: str, text: str) -> Cell:
+    value = getattr(row, name)
+    return Cell(text) if value is None else Cell(text, f"rows.{row.number - 1}.{name}", value)
+
+
+def _metric_cell(row: Row, subset: str, metric: str, *, interval: bool = True) -> Cell:
+    value = row.metrics.get(subset, {}).get(metric)
+    if value is None or value.value is None:
+        return Cell(ABSENT)
+    text = format_value(value, metric, interval=interval)
+    return Cell(text, f"rows.{row.number - 1}.metrics.{subset}.{metric}", value.value)
+
+
+def _latency_cell(row: Row, subset: str, name: str) -> Cell:
+    value = row.latency_ms.get(subset, {}).get(name)
+    if value is None or value.value is None:
+        return Cell(ABSENT)
+    text = format_latency(value, interval=True)
+    return Cell(text, f"rows.{row.number - 1}.latency_ms.{subset}.{name}", value.value)
+
+
+def _missing_panels(figures: Figures, series: Sequence[Series], metrics: Sequence[str]) -> list[tuple[Panel, Panel]]:
+    """Return the heat map and the chart of each metric."""
+    subsets = [item.value for item in Subset if any(item.value in row.metrics for row in figures.rows)]
+    panels = []
+    for metric in metrics:
+        chart, grid = subset_chart(series, figures, subsets, metric), _heat_map(figures, series, subsets, metric)
+        visible = metric == figures.metric
+        panels.append((Panel(grid, "", metric, visible), Panel(chart, "", metric, visible)))
+    return panels if len(subsets) > 1 else []
+
+
+def _heat_map(figures: Figures, series: Sequence[Series], subsets: Sequence[str], metric: str) -> Grid:
+    """Return a metric by model and subset. The color of a cell is the loss from the best subset of the model."""
+    name = describe(metric)
+    losses: dict[tuple[int, str], float] = {}
+    for item in series:
+        values = {s: value for s in subsets if (value := _value(item.row, s, metric)) is not None}
+        best = (max if name.higher_is_better else min)(values.values(), default=0.0)
+        losses |= {(item.row.number, subset): abs(best - value) for subset, value in values.items()}
+    largest = max(losses.values(), default=0.0) or 1.0
+    rows = []
+    for item in series:
+        cells = [_metric_cell(item.row, subset, metric, interval=False) for subset in (*subsets, MISSING_AVERAGE)]
+        tinted = [
+            Cell(cell.text, cell.figure, cell.sort, _tint(losses.get((item.row.number, subset)), largest))
+            for cell, subset in zip(cells, (*subsets, MISSING_AVERAGE), strict=True)
+        ]
+        rows.append(GridRow([Cell(item.label), *tinted]))
+    if any(metric in items for items in figures.bayes_optimum.values()):
+        cells = [_reference_cell(figures.bayes_optimum, "bayes_optimum", subset, metric) for subset in subsets]
+        rows.append(GridRow([Cell("Bayes optimum"), *cells, Cell(ABSENT)]))
+    for title, key in _baseline_names(figures).items():
+        cell = _reference_cell(figures.baselines, "baselines", key, metric)
+        rows.append(GridRow([Cell(f"baseline: {title}"), *[cell] * len(subsets), Cell(ABSENT)]))
+    caption = f"{name.title}{' %' if name.percent else ''} by available modalities"
+    return Grid(caption, ["model", *subsets, "missing-average"], rows)
+
+
+def _tint(loss: float | None, largest: float) -> int | None:
+    return None if loss is None else round(_MAX_TINT * loss / largest)
+
+
+def _reference_cell(table: dict[str, dict[str, float | None]], where: str, key: str, metric: str) -> Cell:
+    value = table.get(key, {}).get(metric)
+    return Cell(ABSENT) if value is None else Cell(describe(metric).format(value), f"{where}.{key}.{metric}", value)
+
+
+def _baseline_names(figures: Figures) -> dict[str, str]:
+    """Return the key of each distinct baseline by its title; equal ones share a title."""
+    titles = merge_equal(figures.baselines)
+    return {
+        title: next(key for key, items in figures.baselines.items() if items == value)
+        for title, value in titles.items()
+    }
+
+
+def _value(row: Row, subset: str, metric: str) -> float | None:
+    value = row.metrics.get(subset, {}).get(metric)
+    return None if value is None else value.value
+
+
+def _latency_panels(figures: Figures) -> list[Panel]:
+    measured = [row for row in figures.rows if row.latency_ms]
+    subsets = [item.value for item in Subset if any(item.value in row.latency_ms for row in measured)]
+    panels = []
+    for subset in subsets:
+        rows = [row for row in measured if row.latency_ms.get(subset)]
+        names = [name for name in _PERCENTILES if any(name in row.latency_ms[subset] for row in rows)]
+        values = [item.value for row in rows for name, item in row.latency_ms[subset].items() if name in names]
+        values += [value for row in rows for value in row.distribution_ms.get(subset, ())[1:-1]]
+        axis = latency_axis([value for value in values if value])
+        panels.append(Panel(_latency_grid(rows, subset, names, axis), subset, "", subset == figures.subset))
+    return panels
+
+
+def _latency_grid(rows: Sequence[Row], subset: str, names: Sequence[str], axis: Axis) -> Grid:
+    lines = [
+        GridRow(
+            [
+                Cell(f"{row.number} {row.label}"),
+                latency_bar(row.latency_ms[subset], row.distribution_ms.get(subset, ()), axis, row.precision),
+                *(_latency_cell(row, subset, name) for name in names),
+            ],
+        )
+        for row in rows
+    ]
+    scale = "logarithmic scale" if axis.is_log else "from 0"
+    caption = f"Latency of one prediction on {subset}, ms"
+    return Grid(caption, ["model", f"distribution, {scale}", *names], lines)
+
+
+def _metrics_grid(figures: Figures) -> Grid | None:
+    names = list(dict.fromkeys(name for row in figures.rows for items in row.metrics.values() for name in items))
+    classes = {label for table in figures.classes for label, *_ in table.rows}
+    names = [name for name in names if name.partition("_")[2] not in classes]
+    rows = []
+    for row in figures.rows:
+        for subset in (*(item.value for item in Subset), MISSING_AVERAGE):
+            if subset in row.metrics:
+                count = row.samples.get(subset)
+                cells = [_metric_cell(row, subset, name) for name in names]
+                samples = (
+                    Cell(ABSENT)
+                    if count is None
+                    else Cell(str(count), f"rows.{row.number - 1}.samples.{subset}", count)
+                )
+                title = subset.replace("_", "-")
+                rows.append(GridRow([Cell(f"{row.number} {row.label}"), Cell(title), *cells, samples], subset=subset))
+    if not rows:
+        return None
+    return Grid("All metrics", ["model", "available", *(describe(name).title for name in names), "samples"], rows, 2)
+
+
+def _conditions(figures: Figures) -> list[tuple[str, dict[str, str]]]:
+    """Return the numbers of the rows that were measured under the same conditions, and the conditions."""
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for row in figures.rows:
+        if row.machine and row.executed:
+            processes = {"processes": str(row.processes)} if row.processes else {}
+            items = {**row.machine, **processes, **row.conditions}
+            items |= {"noise": " ".join(row.noise)} if row.noise else {}
+            groups.setdefault(tuple(items.items()), []).append(str(row.number))
+    return [(", ".join(numbers), dict(items)) for items, numbers in groups.items()]
+
+
+def _commands(figures: Figures) -> Iterator[tuple[str, str]]:
+    """Yield each command with what it measures: the rows and their figures."""
+    uses: dict[str, list[str]] = {}
+    for row in figures.rows:
+        if row.provenance.metrics:
+            uses.setdefault(row.provenance.metrics, []).append(f"metrics of {row.number}")
+    latencies: dict[str, list[str]] = {}
+    for row in figures.rows:
+        if row.provenance.latency:
+            latencies.setdefault(row.provenance.latency, []).append(str(row.number))
+    for command, what in uses.items():
+        yield command, ", ".join(what)
+    for command, numbers in latencies.items():
+        yield command, f"latency, size and memory of {', '.join(numbers)}"
+
+
+def _provenance(figures: Figures) -> dict[str, str]:
+    entries = dict(figures.provenance)
+    if figures.data is not None:
+        entries["data"] = f"{figures.data.dataset}, SHA-256 {figures.data.digest}"
+    files = dict.fromkeys(file for row in figures.rows for file in row.files)
+    if files:
+        entries["records"] = ", ".join(files)
+    entries["edge-msa"] = figures.version
+    return entries
+
+
+def _subtitle(figures: Figures) -> str:
     """Return data, split, number of samples, machine and seeds. Omit what is not known."""
-    data = [f"{item.dataset}, {item.split} split, {item.samples} samples" for item in report.evaluations]
-    seeds = re.findall(r"\bseed (\d+)", "\n".join(f"{name} {text}" for name, text in report.provenance.items()))
-    parts = [*dict.fromkeys(data), report.provenance.get("machine", "")]
+    data = figures.data
+    parts = [] if data is None else [f"{data.dataset}, {data.split} split, {data.samples} samples"]
+    parts += dict.fromkeys(row.machine["machine"] for row in figures.rows if "machine" in row.machine)
+    seeds = re.findall(r"\bseed (\d+)", "\n".join(figures.provenance.values()))
     parts.append(f"seed {', '.join(dict.fromkeys(seeds))}" if seeds else "")
     return " · ".join(part for part in parts if part)
-
-
-def _tradeoff_table(points: Sequence[ReportPoint]) -> Table:
-    header, rows = tradeoff_rows(points)
-    return Table(header, rows, left=NAME_COLUMNS, notes=merge_remarks(point.remark for point in points))
-
-
-def _latency_table(points: Sequence[ReportPoint]) -> Table:
-    subsets = [item.value for item in Subset if any(item.value in point.latency_ms for point in points)]
-    rows = [
-        [f"{number} {name}", *(_percentiles(point.latency_ms.get(subset, {})) for subset in subsets)]
-        for number, (point, name) in enumerate(zip(points, short_names(points), strict=True), 1)
-        if point.latency_ms
-    ]
-    return Table(["row", *subsets], rows, "p50 / p99 in ms, by available modalities")
-
-
-def _percentiles(latency: Mapping[str, float]) -> str:
-    return f"{format_number(latency.get('p50'))} / {format_number(latency.get('p99'))}" if latency else ABSENT
-
-
-def _metrics_table(evaluation: Evaluation) -> Table:
-    every = next(iter(evaluation.by_subset.values()), {})
-    names = [name for name in every if not is_per_class(name, evaluation.confusion)]
-    rows = [
-        [label, *(describe(name).format(metrics[name]) if name in metrics else ABSENT for name in names), count]
-        for label, metrics, count in table_rows(evaluation)
-    ]
-    header = ["available", *(describe(name).title for name in names), "samples"]
-    return Table(header, rows, _describe_source(evaluation), notes=list(_metrics_notes(evaluation)))
-
-
-def _describe_source(evaluation: Evaluation) -> str:
-    source = evaluation.source
-    return (
-        f"{source.name} ({source.kind}), {source.title}, {source.backend} on {source.device}: "
-        f"{evaluation.split} split of {evaluation.dataset}"
-    )
-
-
-def _class_table(evaluation: Evaluation) -> Table:
-    """Return the metrics of each class and the confusion matrix for the subset with the most modalities."""
-    subset = complete_subset(evaluation.by_subset)
-    counts = evaluation.confusion[subset]
-    rows = list(class_rows(evaluation.by_subset[subset], counts))
-    return Table(class_header(counts), rows, f"{_describe_source(evaluation)}, from {subset}")
-
-
-def _metrics_notes(evaluation: Evaluation) -> Iterator[str]:
-    yield from _interval_note(evaluation)
-    if any(subset in evaluation.by_subset for subset in evaluation.bayes_optimum):
-        yield BAYES_OPTIMUM_NOTE
-    if evaluation.skipped_subsets:
-        subsets = ", ".join(evaluation.skipped_subsets)
-        yield f"Not evaluated: {subsets}. The model or the whole split lacks one of their modalities."
-    for subset, count in evaluation.counts.items():
-        if count < evaluation.samples:
-            yield f"{subset}: {format_count(evaluation.samples - count, 'sample')} without a valid frame excluded."
-    if evaluation.context is not None:
-        yield describe_context(evaluation.context)
-    yield from evaluation.notes
-    yield from baseline_notes(evaluation)
-
-
-def _interval_note(evaluation: Evaluation) -> Iterator[str]:
-    unit = describe_unit(evaluation.interval_unit)
-    gate = describe(evaluation.gate_metric)
-    parts = [
-        f"{subset} {gate.format(items[evaluation.gate_metric][0])} to {gate.format(items[evaluation.gate_metric][1])}"
-        for subset, items in evaluation.intervals.items()
-        if evaluation.gate_metric in items
-    ]
-    if parts:
-        yield f"95 % confidence intervals of {gate.title}, bootstrapped over {unit}: {'; '.join(parts)}."
-
-
-def _provenance(report: Report) -> Iterator[tuple[str, str]]:
-    yield from report.provenance.items()
-    for digest in dict.fromkeys(f"{item.dataset}, SHA-256 {item.digest}" for item in report.evaluations):
-        yield "data", digest
-    names = short_names(report.points)
-    idle = [name for point, name in zip(report.points, names, strict=True) if not point.executed]
-    if idle:
-        yield NOT_EXECUTED, "; ".join(idle)

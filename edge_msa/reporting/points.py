@@ -16,6 +16,8 @@ from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa.evaluation.metrics import Estimate
 from edge_msa.reporting.commands import Sources, bench_command, evaluate_command
 from edge_msa.reporting.figures import Value
+from edge_msa_runtime.benchmark.bench import ComparedWith
+from edge_msa_runtime.benchmark.latency_statistics import Measured
 from edge_msa_runtime.modalities import Subset
 
 Metrics = Mapping[str, float]
@@ -39,6 +41,13 @@ class ReportPoint:
         by_subset: Metrics by subset, with the keys of `edge_msa.evaluation.metrics.measure`.
         latency_ms: p50, p90 and p99 in milliseconds, by subset. Empty if `executed` is False.
         size_bytes: Size of the files that the backend needs at this precision. None if not measured.
+        distribution_ms: Quantiles 0, 0.05, ..., 1 of the latency in milliseconds, by subset.
+        predictions: Number of timed predictions, by subset.
+        processes: Number of fresh processes that measured only this model.
+        comparisons: p50 compared with that of other models, measured interleaved.
+        noise: What makes the latency less reliable, in sentences.
+        before: Clocks, power mode, temperature and load before the benchmark.
+        after: The same after the benchmark.
         load_ms: Time to load the bundle, in milliseconds. None if not measured.
         peak_memory_mib: Peak memory of the process, in MiB. None if not measured.
         parity: Largest absolute difference between a prediction of the graph and of torch in fp32.
@@ -73,8 +82,15 @@ class ReportPoint:
     by_subset: Mapping[str, Metrics] = field(default_factory=dict)
     latency_ms: Mapping[str, Metrics] = field(default_factory=dict)
     size_bytes: int | None = None
-    load_ms: float | None = None
-    peak_memory_mib: float | None = None
+    distribution_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    predictions: Mapping[str, int] = field(default_factory=dict)
+    processes: int = 0
+    comparisons: tuple[ComparedWith, ...] = ()
+    noise: tuple[str, ...] = ()
+    before: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, str] = field(default_factory=dict)
+    load_ms: Measured | None = None
+    peak_memory_mib: Measured | None = None
     parity: float | None = None
     baselines: Mapping[str, Metrics] = field(default_factory=dict)
     bayes_optimum: Mapping[str, Metrics] = field(default_factory=dict)
@@ -314,8 +330,6 @@ def _point(
     measured: dict[str, Any] = {name: getattr(bench, name) for name in _SHARED_FIELDS}
     measured["latency_ms"] = bench.latency_values()
     measured["latency_intervals"] = bench.latency_intervals()
-    for name in ("load_ms", "peak_memory_mib"):
-        measured[name] = None if measured[name] is None else measured[name].value
     measured["is_bundle"] = bool(bench.target) or (evaluation is not None and evaluation.source.kind == "bundle")
     measured["files"] = tuple(dict.fromkeys(file for file in files if file is not None))
     if evaluation is None:

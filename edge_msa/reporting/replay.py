@@ -12,7 +12,7 @@ from edge_msa.errors import UsageError
 from edge_msa.evaluation.metrics import describe
 from edge_msa.reporting.comparison import is_close, latency_outcome
 from edge_msa.reporting.figures import Figures, Row, Value
-from edge_msa.reporting.values import format_latency, format_value
+from edge_msa.reporting.values import format_difference, format_latency, format_value
 from edge_msa.text_tables import format_kilobytes, format_number, text_table
 from edge_msa_runtime.wording import format_count
 
@@ -235,7 +235,7 @@ def _check_verdicts(figures: Figures) -> Iterator[Check]:
             known = [value.value for value in values if value is not None and value.value is not None]
             computed = known[1] - known[0] if len(known) == 2 else None
             yield _derived(verdict.target, "difference of the verdict", verdict.difference.value, computed)
-            text = describe(figures.metric).format_signed(verdict.difference.value)
+            text = format_difference(figures.metric, verdict.difference.value)
             yield _text_check(verdict.target, "difference in the text", verdict.sentence, text)
 
 

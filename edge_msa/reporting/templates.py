@@ -34,7 +34,8 @@ class Table:
 def render_template(package: str, template: str, **content: Any) -> str:
     """Render a template of a package.
 
-    The template may extend `base.html.j2` and import `macros.html.j2`, which all pages share.
+    The template may extend `base.html.j2` and import `macros.html.j2`, which all pages share. It may
+    include files of its own package.
 
     Args:
         package: Dotted name of the package that contains the template.
@@ -45,10 +46,13 @@ def render_template(package: str, template: str, **content: Any) -> str:
 
     sources = {name: _load_text(_SHARED_PACKAGE, name) for name in _SHARED_FILES}
     sources[template] = _load_text(package, template)
+    sources |= {name: _load_text(package, name) for name in re.findall(r'{% include "([\w.]+)" %}', sources[template])}
     environment = Environment(
         loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["with_code"] = _with_code
+    environment.filters["with_options"] = _with_options
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     return environment.get_template(template).render(**content)
 
 
@@ -57,6 +61,13 @@ def _with_code(text: str) -> str:
     from markupsafe import Markup, escape
 
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped above
+
+
+def _with_options(command: str) -> str:
+    """Return a command as HTML, escaped, without line breaks inside its options."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(?<!\S)(--?[a-z][\w-]*)", r'<span class="option">\1</span>', str(escape(command))))  # noqa: S704 - escaped above
 
 
 def _load_text(package: str, name: str) -> str:

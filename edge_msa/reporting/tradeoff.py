@@ -1,4 +1,4 @@
-"""The trade-off table of accuracy, latency and size: one row per point, for the terminal and the HTML page."""
+"""The trade-off table of accuracy, latency and size for the terminal: one row per point."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ SPEEDUP_TITLE = "x teacher"
 class _Column(NamedTuple):
     title: str
     cell: Callable[[ReportPoint], str]
-    in_terminal: bool = True
 
 
 def format_tradeoff(points: Sequence[ReportPoint]) -> str:
     """Return the main columns as a text table, followed by the legend and one line per remark."""
-    header, rows = tradeoff_rows(points, for_terminal=True)
+    header, rows = _tradeoff_rows(points)
     remarks = merge_remarks(point.remark for point in points)
     return "\n".join(
         [text_table(header, rows, left=NAME_COLUMNS, keys=1), "", f"* {tradeoff_legend(points)}", *remarks]
@@ -52,10 +51,10 @@ def tradeoff_legend(points: Sequence[ReportPoint]) -> str:
     return text
 
 
-def tradeoff_rows(points: Sequence[ReportPoint], *, for_terminal: bool = False) -> tuple[list[str], list[list[str]]]:
+def _tradeoff_rows(points: Sequence[ReportPoint]) -> tuple[list[str], list[list[str]]]:
     """Return the header and the cells of the table, with `*` after the number of each row on the Pareto front.
 
-    Columns without any value are left out. With `for_terminal`, the less important columns are left out too.
+    Columns without any value are left out.
     """
     subset = headline_subset(points)
     best = pareto_front_points(points, subset)
@@ -66,7 +65,7 @@ def tradeoff_rows(points: Sequence[ReportPoint], *, for_terminal: bool = False) 
     ]
     for column in _columns(subset, shared_gate_metric(points), points):
         cells = [column.cell(point) for point in points]
-        if (for_terminal and not column.in_terminal) or all(cell == ABSENT for cell in cells):
+        if all(cell == ABSENT for cell in cells):
             continue
         header.append(column.title)
         rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
@@ -92,11 +91,9 @@ def _columns(subset: str, gate: str, points: Sequence[ReportPoint]) -> list[_Col
         _Column(f"{title} {subset}", lambda point: _gate_cell(gate, point.accuracy(subset))),
         _Column(f"{title} missing-average", lambda point: _gate_cell(gate, missing_average(point.by_subset).get(gate))),
         _Column(f"MAE {subset}", lambda point: format_number(point.by_subset.get(subset, {}).get("mae"))),
-        *(_Column(f"{name} ms", _latency_cell(subset, name), name != "p90") for name in ("p50", "p90", "p99")),
+        *(_Column(f"{name} ms", _latency_cell(subset, name)) for name in ("p50", "p99")),
         _Column(SPEEDUP_TITLE, lambda point: _speedup(point, subset, teacher)),
         _Column("size KB", lambda point: format_kilobytes(point.size_bytes)),
-        _Column("load ms", lambda point: format_number(point.load_ms), in_terminal=False),
-        _Column("peak MiB", lambda point: format_number(point.peak_memory_mib), in_terminal=False),
         _Column("parity", lambda point: format_number(point.parity, 2)),
     ]
 

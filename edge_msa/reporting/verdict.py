@@ -4,8 +4,9 @@ Among the rows of a target that ran on its architecture, beat a constant, and ha
 
 1. Keep those that are as accurate as the most accurate one: the 95 % interval of their difference, paired by video,
    includes 0. Without intervals, only rows with the same accuracy are kept.
-2. Among these, keep those that are as fast as the fastest one: the interval of the ratio of their p50 includes 1.
-   Without intervals, latencies within 10 % count as equal.
+2. Among these, keep those that are as fast as the fastest one: the benchmark compared them and found neither faster.
+   If it did not compare them, the interval of the ratio of their p50 includes 1. Without intervals, latencies within
+   10 % count as equal.
 3. Among these, prefer the smallest, then the one with the lowest p99.
 """
 
@@ -27,16 +28,19 @@ from edge_msa.reporting.points import (
     omission_reason,
     point_ids,
 )
-from edge_msa.reporting.values import format_latency, format_value
+from edge_msa.reporting.values import format_difference, format_differences, format_latency, format_value
 from edge_msa.text_tables import ABSENT, format_kilobytes, format_number
 from edge_msa_runtime.backend_info import BACKEND_INFO
+from edge_msa_runtime.benchmark.bench import ComparedWith
+from edge_msa_runtime.benchmark.latency_statistics import FASTER, SLOWER
 
 NOISE = 0.1
 """Two measurements of the same graph can differ by this share of p50."""
 RULE = (
     "Rule: of the rows that ran on the target, beat a constant and have the precision that export chose, the most "
     "accurate; among those that do not differ from it (95 % interval of the paired difference includes 0), the fastest "
-    f"by p50; among those that are as fast (intervals overlap; without intervals, within {NOISE:.0%}), the smallest."
+    f"by p50; among those that are as fast (the benchmark found neither faster, or their intervals overlap; without "
+    f"intervals, within {NOISE:.0%}), the smallest."
 ).replace("10%", "10 %")
 _MISSING = (("vision", "the camera"), ("audio", "the microphone"), ("language", "the words"))
 """Modalities in the order in which a verdict names them as missing, and what then is missing."""
@@ -84,7 +88,8 @@ def _cannot_tell(target: str, rows: Sequence[ReportPoint], subset: str) -> Verdi
         facts = [f"no row with the precision that export chose has both an accuracy and a latency on {subset}"]
     chosen = [point for point in rows if point.chosen and point.accuracy(subset) is not None and not point.warning]
     if chosen:
-        choices = (f"{_title(point)} ({_format_expected(point, subset)})" for point in chosen)
+        gate = describe(chosen[0].gate_metric)
+        choices = (f"{_title(point)} ({gate.title} {gate.format(point.accuracy(subset) or 0.0)})" for point in chosen)
         facts.append(f"export chose {join_words(choices)}")
     return Verdict(
         target=target,
@@ -111,9 +116,12 @@ def _ship(candidates: Sequence[ReportPoint], points: Sequence[ReportPoint], subs
     facts = [_speed_fact(winner, speedup, subset), _accuracy_fact(winner, difference, subset)]
     if winner.size_bytes:
         facts.append(f"{format_kilobytes(winner.size_bytes)} KB")
-    if p99 := winner.latency(subset, "p99"):
-        facts.append(f"p99 {format_latency(p99)} ms")
+    tail = next((name for name in ("p99", "p95", "p90") if winner.latency(subset, name) is not None), None)
+    if tail is not None:
+        facts.append(f"{tail} {format_latency(winner.latency(subset, tail))} ms")
     facts += list(_missing_facts(without, gate))[:1]
+    if winner.noise:
+        facts.append("measured on a noisy machine")
     rows = [point for point in points if point.target == winner.target]
     names = {point.name for point in rows}
     return Verdict(
@@ -122,7 +130,7 @@ def _ship(candidates: Sequence[ReportPoint], points: Sequence[ReportPoint], subs
         row=point_ids(points)[points.index(winner)],
         headline=f"Ship {_title(winner)}{f' ({winner.name})' if len(names) > 1 else ''}",
         facts=facts,
-        reasons=[*_comparisons(winner, best, candidates, subset), *_not_measured(rows, subset)],
+        reasons=[*_comparisons(winner, best, candidates, subset), *winner.noise, *_not_measured(rows, subset)],
         speedup=speedup,
         difference=difference,
         without=without,
@@ -166,8 +174,21 @@ def _is_as_accurate(point: ReportPoint, best: ReportPoint, subset: str) -> bool:
 
 
 def _is_as_fast(point: ReportPoint, fastest: ReportPoint, subset: str) -> bool:
+    """Return whether no difference of p50 is certain. A paired comparison of the benchmark counts first."""
+    for first, second in ((point, fastest), (fastest, point)):
+        compared = _find_comparison(first, second, subset)
+        if compared is not None:
+            return compared.verdict not in {FASTER, SLOWER}
     ratio = _ratio(point.latency(subset, "p50"), fastest.latency(subset, "p50"))
     return ratio is not None and _is_equal_speed(ratio)
+
+
+def _find_comparison(point: ReportPoint, other: ReportPoint, subset: str) -> ComparedWith | None:
+    """Return how the benchmark compared a model with another one, if it measured both interleaved."""
+    key = (other.name, other.backend, other.precision, subset)
+    return next(
+        (item for item in point.comparisons if (item.bundle, item.backend, item.precision, item.subset) == key), None
+    )
 
 
 def _is_equal_speed(ratio: Value) -> bool:
@@ -208,21 +229,18 @@ def _noise(ratio: Value) -> str:
 
 
 def _accuracy_fact(winner: ReportPoint, difference: Value | None, subset: str) -> str:
-    gate = describe(winner.gate_metric)
+    metric = winner.gate_metric
+    gate = describe(metric)
     if difference is None or difference.value is None:
         return f"{gate.title} {_format_expected(winner, subset)}"
-    change = f"{gate.format_signed(difference.value)} {_unit(winner.gate_metric)}"
+    unit = " points" if gate.percent else ""
+    parts = [f"{format_difference(metric, difference.value)}{unit} from the teacher"]
     if difference.low is None or difference.high is None:
-        return f"{change} from the teacher (no interval)"
-    interval = f"95 % interval {gate.format_interval(difference.low, difference.high)}"
-    if difference.includes_zero:
-        return f"as accurate as the teacher within noise ({change}, {interval})"
-    return f"{change} from the teacher ({interval})"
-
-
-def _unit(metric: str) -> str:
-    gate = describe(metric)
-    return f"points {gate.title}" if gate.percent else gate.title
+        parts.append("no interval")
+    else:
+        noise = ": within noise" if difference.includes_zero else ""
+        parts.append(f"95 % interval {format_differences(metric, difference.low, difference.high)}{noise}")
+    return f"{gate.title} {gate.format(winner.accuracy(subset) or 0.0)} ({', '.join(parts)})"
 
 
 def _without(winner: ReportPoint, subset: str) -> Iterator[tuple[str, Value]]:
@@ -244,14 +262,14 @@ def _comparisons(
     winner: ReportPoint, best: ReportPoint, candidates: Sequence[ReportPoint], subset: str
 ) -> Iterator[str]:
     """Yield why each other candidate is not preferred."""
-    gate = describe(winner.gate_metric)
+    gate = winner.gate_metric
     for point in candidates:
         if point is winner:
             continue
-        change = compare_points(winner, point, subset, winner.gate_metric)
-        value = "" if change is None or change.value is None else gate.format_signed(change.value)
+        change = compare_points(winner, point, subset, gate)
+        value = "" if change is None or change.value is None else format_difference(gate, change.value)
         if change is not None and change.low is not None and change.high is not None:
-            value += f", 95 % interval {gate.format_interval(change.low, change.high)}"
+            value += f", 95 % interval {format_differences(gate, change.low, change.high)}"
         if not _is_as_accurate(point, best, subset):
             yield f"{_title(point)} is less accurate ({value})."
             continue
@@ -260,7 +278,8 @@ def _comparisons(
             yield f"{_title(point)} {accuracy}, but slower (p50 {format_latency(point.latency(subset, 'p50'))} ms)."
             continue
         p50, other = point.latency(subset, "p50"), winner.latency(subset, "p50")
-        noise = _noise(ratio) if (ratio := _ratio(p50, other)) else "noise"
+        compared = _find_comparison(point, winner, subset) or _find_comparison(winner, point, subset)
+        noise = "noise" if compared or not (ratio := _ratio(p50, other)) else _noise(ratio)
         speed = f"as fast within {noise} (p50 {format_latency(p50)} and {format_latency(other)} ms)"
         if (point.size_bytes or 0) > (winner.size_bytes or 0):
             sizes = f"{format_kilobytes(point.size_bytes)} KB instead of {format_kilobytes(winner.size_bytes)} KB"
@@ -292,8 +311,13 @@ def _plural(reason: str) -> str:
 
 
 def _title(point: ReportPoint) -> str:
-    info = BACKEND_INFO.get(point.backend)
-    return f"{point.short_title} on {info.title if info else point.backend}"
+    return f"{point.short_title} on {backend_title(point.backend)}"
+
+
+def backend_title(backend: str) -> str:
+    """Return the name of a backend for people."""
+    info = BACKEND_INFO.get(backend)
+    return info.title if info else "PyTorch" if backend == "torch" else backend
 
 
 def _format_expected(point: ReportPoint, subset: str) -> str:

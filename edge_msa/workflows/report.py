@@ -86,8 +86,8 @@ class ReportPage(Table):
                 **point.by_subset.get(subset, {}),
                 **{f"{name}_ms": value for name, value in point.latency_ms.get(subset, {}).items()},
                 "size_bytes": point.size_bytes,
-                "load_ms": point.load_ms,
-                "peak_memory_mib": point.peak_memory_mib,
+                "load_ms": None if point.load_ms is None else point.load_ms.value,
+                "peak_memory_mib": None if point.peak_memory_mib is None else point.peak_memory_mib.value,
                 "warning": point.warning,
             }
             for point in self.points
@@ -170,12 +170,10 @@ def write_report(
     records = load_records(sources)
     folders = [item for item in sources if isinstance(item, Path)]
     points = tuple(join_points(records, find_sources(records, folders)))
-    machine = records.benches[0].machine if records.benches else {}
     sections, invalid = _sections(records.others)
     models = () if in_pipeline else [(path, f"{kind}, not a measurement") for path, kind in records.models]
     skipped = [f"{path}: {reason}" for path, reason in (*records.skipped, *models, *invalid)]
-    provenance = {**machine, **_describe_runs(folders)}
-    write_report_page(Report(title, points, records.evaluations, provenance, sections, skipped), output)
+    write_report_page(Report(title, points, records.evaluations, _describe_runs(folders), sections, skipped), output)
     print_notes(f"skipped {line}" for line in skipped)
     return ReportPage(output, points, tuple(sections), tuple(skipped))
 

@@ -77,8 +77,8 @@ def test_among_equally_fast_rows_the_smallest_is_shipped(p50: float, shipped: st
 def test_the_sentence_says_what_to_expect() -> None:
     sentence = verdict_of(TEACHER, model("int8", 0.80, 0.1, size=177_000)).sentence
     assert sentence == (
-        "Ship int8 on ONNX Runtime: 20x as fast as the teacher; as accurate as the teacher within noise (+0.0 points "
-        "Acc-2 Non0, 95 % interval +0.0 to +0.0); 177 KB; p99 0.200 ms; without the camera expect 78.0."
+        "Ship int8 on ONNX Runtime: 20x as fast as the teacher; Acc-2 Non0 80.0 (0.0 points from the teacher, 95 % "
+        "interval 0.0 to 0.0: within noise); 177 KB; p99 0.200 ms; without the camera expect 78.0."
     )
 
 
@@ -91,7 +91,7 @@ def test_speed_is_not_compared_with_a_teacher_on_another_machine() -> None:
 
 def test_a_difference_without_an_interval_is_marked() -> None:
     verdict = verdict_of(TEACHER, replace(model("int8", 0.79, 0.1), estimates={}))
-    assert "-1.0 points Acc-2 Non0 from the teacher (no interval)" in verdict.facts
+    assert "Acc-2 Non0 79.0 (-1.0 points from the teacher, no interval)" in verdict.facts
 
 
 def test_only_the_precision_that_export_chose_is_shipped() -> None:
