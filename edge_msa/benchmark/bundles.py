@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any
 
 from edge_msa.benchmark.machine import describe_machine, matches_profile, unavailable_reason
-from edge_msa.benchmark.records import BenchRecord, bench_record, load_and_memory
-from edge_msa.console import activity, report_progress
+from edge_msa.benchmark.records import BenchRecord, bench_record
+from edge_msa.console import report_progress
 from edge_msa.text_tables import format_kilobytes, format_measured, text_table
-from edge_msa_runtime import load
-from edge_msa_runtime.benchmark.bench import bench_sessions
+from edge_msa_runtime.benchmark.bench import ComparedWith
 from edge_msa_runtime.benchmark.latency_statistics import Measured
+from edge_msa_runtime.benchmark.processes import Job, Plan, bench_processes
 from edge_msa_runtime.bundle.loader import Bundle
-from edge_msa_runtime.errors import BackendUnavailableError, EdgeMsaError
-from edge_msa_runtime.session import Session
-
-_TIMEOUT_SECONDS = 600
+from edge_msa_runtime.errors import BackendUnavailableError
+from edge_msa_runtime.wording import format_count
 
 
 def bench_bundles(
@@ -28,17 +21,15 @@ def bench_bundles(
     *,
     backend: str = "auto",
     threads: int = 1,
-    num_runs: int = 200,
-    rate: float | None = None,
+    plan: Plan,
 ) -> list[BenchRecord]:
-    """Measure every backend and precision of bundles with the same modalities, with interleaved timing.
+    """Measure every backend and precision of bundles with the same modalities in fresh processes, interleaved.
 
     Args:
         bundles: The bundles.
         backend: A name, or `auto` for all backends of each bundle.
         threads: CPU threads of one prediction.
-        num_runs: Timed predictions per modality subset.
-        rate: Predictions per second; None starts each prediction when the previous one ends.
+        plan: Numbers of processes and predictions, and the rate.
 
     Returns:
         One record per bundle, backend and precision. Backends that cannot run on this machine have a record without
@@ -48,35 +39,35 @@ def bench_bundles(
         BackendUnavailableError: No bundle can run on this machine with that backend.
     """
     not_executed: list[BenchRecord] = []
-    with ExitStack() as stack:
-        sessions: list[Session] = []
-        for bundle in bundles:
-            for name in bundle.manifest.backends if backend == "auto" else (backend,):
-                reason = None if name not in bundle.manifest.backends else unavailable_reason(name)
-                for precision in bundle.precisions(name):
-                    if reason is None:
-                        session = load(bundle.path, backend=name, precision=precision, threads=threads)
-                        sessions.append(stack.enter_context(session))
-                    else:
-                        not_executed.append(_record_without_latency(bundle, name, precision, reason))
-        if not sessions:
-            paths = ", ".join(str(bundle.path) for bundle in bundles)
-            raise BackendUnavailableError(f"No backend of {paths} is available on this machine (--backend {backend}).")
-        with activity(f"Measuring latency: {len(sessions)} graphs, interleaved", is_timed=True):
-            results = bench_sessions(sessions, repeats=num_runs, rate=rate)
-        records = []
-        for done, (session, result) in enumerate(zip(sessions, results, strict=True)):
-            what = f"{session.bundle.path.name}, {session.backend} {session.precision}"
-            text = f"Measuring load time and memory: {what}"
-            report_progress("bench: process", done, len(sessions), text)
-            on_target = matches_profile(session.manifest.profile)
-            measured = result.to_json() | load_and_memory(_bench_in_new_process(session))
-            records.append(bench_record(session.bundle, measured, describe_machine(), on_target=on_target))
+    measured: list[tuple[Bundle, Job]] = []
+    for bundle in bundles:
+        for name in bundle.manifest.backends if backend == "auto" else (backend,):
+            reason = None if name not in bundle.manifest.backends else unavailable_reason(name)
+            for precision in bundle.precisions(name) or (None,):
+                if reason is None:
+                    options = {"backend": name, "precision": precision, "threads": threads}
+                    measured.append((bundle, Job(str(bundle.path), options)))
+                else:
+                    not_executed.append(_record_without_latency(bundle, name, precision or "", reason))
+    if not measured:
+        paths = ", ".join(str(bundle.path) for bundle in bundles)
+        raise BackendUnavailableError(f"No backend of {paths} is available on this machine (--backend {backend}).")
+
+    def report_round(done: int, total: int) -> None:
+        text = f"Measuring {format_count(len(measured), 'graph set')} in fresh processes: round {done + 1} of {total}"
+        report_progress("bench: round", done, total, text)
+
+    results = bench_processes([job for _, job in measured], plan, on_round=report_round)
+    records = [
+        bench_record(bundle, result.to_json(), describe_machine(), on_target=matches_profile(bundle.manifest.profile))
+        for (bundle, _), result in zip(measured, results, strict=True)
+    ]
     return records + not_executed
 
 
 def format_bench_records(records: Sequence[BenchRecord]) -> str:
     """Format records as a table with one row per modality subset of each record."""
+    has_energy = any(record.energy is not None and record.energy.mj_per_prediction for record in records)
     header = [
         "bundle",
         "backend",
@@ -89,6 +80,7 @@ def format_bench_records(records: Sequence[BenchRecord]) -> str:
         "size KB",
         "load ms",
         "peak MiB",
+        *(["mJ"] if has_energy else []),
     ]
     none: Mapping[str, Mapping[str, Measured | None]] = {"-": {}}
     rows = [
@@ -101,32 +93,28 @@ def format_bench_records(records: Sequence[BenchRecord]) -> str:
             format_kilobytes(record.size_bytes),
             format_measured(record.load_ms),
             format_measured(record.peak_memory_mib),
+            *([format_measured(_energy_of(record, subset))] if has_energy else []),
         ]
         for record in records
         for subset, latency in (record.latency_ms or none).items()
     ]
     notes = [f"{record.name}, {record.backend} {record.precision}: {record.note}" for record in records if record.note]
-    return "\n".join([text_table(header, rows, left=4), "* default precision of the bundle", *notes])
+    compared = [_format_comparison(record, item) for record in records for item in record.comparisons]
+    noise = dict.fromkeys(f"noise: {text}" for record in records for text in record.noise)
+    return "\n".join([text_table(header, rows, left=4), "* default precision of the bundle", *compared, *notes, *noise])
 
 
-def _bench_in_new_process(session: Session) -> dict[str, Any]:
-    """Measure load time and peak memory in a separate process, without torch and the other bundles."""
-    command = [sys.executable, "-m", "edge_msa_runtime", "bench", str(session.bundle.path)]
-    command += ["--backend", session.backend, "--precision", session.precision, "--threads", str(session.threads)]
-    command += ["--repeats", "1", "--json"]
-    what = f"{session.bundle.path} with {session.backend} at {session.precision}"
-    try:
-        completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise EdgeMsaError(
-            f"Measuring {what} in a new process took longer than {_TIMEOUT_SECONDS} s. Free the machine and try again."
-        ) from None
-    if completed.returncode:
-        lines = completed.stderr.strip().splitlines() or [f"exit code {completed.returncode}"]
-        reason = lines[-1].removeprefix("edge-msa-run: ")
-        raise BackendUnavailableError(f"Measuring {what} in a new process failed: {reason}")
-    results: list[dict[str, Any]] = json.loads(completed.stdout.splitlines()[-1])
-    return results[0]
+def _energy_of(record: BenchRecord, subset: str) -> Measured | None:
+    energy = record.energy
+    return None if energy is None or energy.subset != subset else energy.mj_per_prediction
+
+
+def _format_comparison(record: BenchRecord, item: ComparedWith) -> str:
+    name = f"{item.backend} {item.precision}" + ("" if item.bundle == record.name else f" of {item.bundle}")
+    return (
+        f"{record.name}, {record.backend} {record.precision} compared with {name}: {item.verdict}, "
+        f"{format_measured(item.ratio)} times its p50 on {item.subset}"
+    )
 
 
 def _record_without_latency(bundle: Bundle, backend: str, precision: str, reason: str) -> BenchRecord:

@@ -394,8 +394,3 @@ _MEASURED_FIELDS = (
     *("steady_memory_mib", "energy", "noise", "before", "after"),
 )
 """Fields of a record that are those of the result of the runtime."""
-
-
-def load_and_memory(single_process: Mapping[str, Any]) -> dict[str, Any]:
-    """Return load time and peak memory of a `BenchResult` as JSON, from a process that ran only one session."""
-    return {name: single_process[name] for name in ("load_ms", "peak_memory_mib")}

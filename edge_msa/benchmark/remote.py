@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.benchmark.machine import ANY_ARCHITECTURE, normalize_architecture
-from edge_msa.benchmark.records import BenchRecord, bench_record, load_and_memory
+from edge_msa.benchmark.records import BenchRecord, bench_record
 from edge_msa.benchmark.ssh import RemoteError, SshHost, copy_files, temporary_folder
 from edge_msa.console import print_note, print_notes, print_progress
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
 from edge_msa_export.bundle.wheel import write_runtime_wheel
 from edge_msa_runtime.backend_info import PIP_BACKENDS, tensorrt_requirement
 from edge_msa_runtime.backends import check_backend_name
+from edge_msa_runtime.benchmark.processes import Plan
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import DIGEST_NAME, MANIFEST_NAME
@@ -101,18 +102,16 @@ def bench_on_host(
     *,
     backend: str = "auto",
     threads: int = 1,
-    num_runs: int = 200,
-    rate: float | None = None,
+    plan: Plan,
 ) -> list[BenchRecord]:
-    """Measure a bundle on a device: every precision of each available backend, with interleaved timing.
+    """Measure a bundle on a device: every precision of each available backend, in fresh processes, interleaved.
 
     Args:
         bundle: Folder of the bundle on this machine.
         remote: The device.
         backend: A name, or `auto` for all backends that the bundle has and the device can run.
         threads: CPU threads of one prediction.
-        num_runs: Timed predictions per modality subset.
-        rate: Predictions per second; None starts each prediction when the previous one ends.
+        plan: Numbers of processes and predictions, and the rate.
 
     Returns:
         One record per backend and precision.
@@ -141,19 +140,11 @@ def bench_on_host(
         for check in runtime.run("verify", f"{options} --all", "verifying the bundle"):
             difference = f"{check['largest_difference']:.2e}"
             print_progress(f"Verified {check['backend']} {check['precision']}: largest difference {difference}.")
-        rate_option = "" if rate is None else f" --rate {rate}"
-        results = runtime.run("bench", f"{options} --all --repeats {num_runs}{rate_option}", "measuring latency")
+        numbers = f"--processes {plan.processes} --repeats {plan.repeats} --warmup {plan.warmup}"
+        rate = "" if plan.rate is None else f" --rate {plan.rate}"
+        results = runtime.run("bench", f"{options} --all {numbers}{rate}", "measuring latency")
         note = f"measured on {host.address}"
-        return [
-            bench_record(
-                local_bundle,
-                result | load_and_memory(_bench_in_new_process(runtime, result)),
-                {},
-                on_target=True,
-                note=note,
-            )
-            for result in results
-        ]
+        return [bench_record(local_bundle, result, {}, on_target=True, note=note) for result in results]
 
 
 def p50_on_host(bundle: Path, remote: RemoteConfig) -> dict[tuple[str, str], tuple[float, ...]]:
@@ -164,7 +155,7 @@ def p50_on_host(bundle: Path, remote: RemoteConfig) -> dict[tuple[str, str], tup
     largest = subsets_of(open_bundle(bundle).manifest.modalities)[-1].value
     return {
         (record.backend, record.precision): (record.latency_values()[largest]["p50"],)
-        for record in bench_on_host(bundle, remote)
+        for record in bench_on_host(bundle, remote, plan=Plan(subsets=None))
     }
 
 
@@ -262,10 +253,3 @@ def _print_problems(runtime: _RemoteRuntime) -> None:
         if finding["status"] == "problem":
             fix = f" Suggested fix, on the device: {finding['fix']}" if finding["fix"] else ""
             print_note(f"{runtime.host.address}, {finding['topic']}: {finding['detail']}.{fix}")
-
-
-def _bench_in_new_process(runtime: _RemoteRuntime, result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Measure load time and peak memory in a separate process, without the other sessions."""
-    options = f"--backend {result['backend']} --precision {result['precision']} --threads {result['threads']}"
-    results: list[dict[str, Any]] = runtime.run("bench", f"{options} --repeats 1 --warmup 0", "measuring memory")
-    return results[0]

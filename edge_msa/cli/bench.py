@@ -55,6 +55,12 @@ Rate = Annotated[
 ]
 
 
+Processes = Annotated[
+    int,
+    typer.Option("--processes", metavar="N", min=1, max=100, help="Fresh processes of each backend and precision."),
+]
+
+
 class BenchGroup(DefaultCommandGroup):
     """The group `bench`, whose default sub-command is `bundle`."""
 
@@ -78,7 +84,8 @@ def bench_bundle(
     ],
     backend: BenchBackend = "auto",
     threads: Threads = 1,
-    repeats: Repeats = 200,
+    processes: Processes = 5,
+    repeats: Repeats = 1000,
     rate: Rate = None,
     host: Host = None,
     ssh_option: SshOption = None,
@@ -88,9 +95,10 @@ def bench_bundle(
     output: Record = None,
     json: Json = False,
 ) -> None:
-    """Measure the latency, size, load time and memory of bundles, here or over ssh.
+    """Measure the latency, size, load time, memory and energy of bundles, here or over ssh.
 
-    Measures every backend and precision, and latency (p50, p90, p99) per subset of modalities.
+    Measures every backend and precision in fresh processes, interleaved. Prints latencies per subset of modalities with
+    95 % intervals, what is faster or slower than fp32, and what makes the machine noisy.
 
     Example:
         edge-msa bench bundle bundle-laptop --output bench.json
@@ -101,6 +109,7 @@ def bench_bundle(
         bundles,
         backend=backend,
         threads=threads,
+        processes=processes,
         repeats=repeats,
         rate=rate,
         host=host,
@@ -117,7 +126,8 @@ def bench_bundle(
 def bench_long_windows(
     backend: BenchBackend = "auto",
     threads: Threads = 1,
-    repeats: Repeats = 200,
+    processes: Processes = 5,
+    repeats: Repeats = 1000,
     rate: Rate = None,
     host: Host = None,
     ssh_option: SshOption = None,
@@ -139,6 +149,7 @@ def bench_long_windows(
     benchmark = run(
         backend=backend,
         threads=threads,
+        processes=processes,
         repeats=repeats,
         rate=rate,
         host=host,

@@ -22,7 +22,8 @@ from edge_msa.result_tables import Row, Table
 from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime.backends import check_backend_name
-from edge_msa_runtime.benchmark.latency_statistics import PERCENTILES, Measured
+from edge_msa_runtime.benchmark.latency_statistics import MIN_PROCESSES, PERCENTILES, Measured
+from edge_msa_runtime.benchmark.processes import MAX_PROCESSES, Plan
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.wording import format_count
 
@@ -67,6 +68,7 @@ class Benchmark(Table):
                 "size_bytes": record.size_bytes,
                 "load_ms": _value(record.load_ms),
                 "peak_memory_mib": _value(record.peak_memory_mib),
+                "mj_per_prediction": _energy(record, subset),
                 "note": record.note,
             }
             for record in self.records
@@ -76,6 +78,11 @@ class Benchmark(Table):
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {"records": [record.to_json() for record in self.records]}
+
+
+def _energy(record: BenchRecord, subset: str) -> float | None:
+    energy = record.energy
+    return None if energy is None or energy.subset != subset else _value(energy.mj_per_prediction)
 
 
 def _value(measured: Measured | None) -> float | None:
@@ -88,7 +95,8 @@ def bench(
     *,
     backend: str = "auto",
     threads: int = 1,
-    repeats: int = 200,
+    processes: int = MIN_PROCESSES,
+    repeats: int = 1000,
     rate: float | None = None,
     host: str | None = None,
     ssh_options: Sequence[str] = (),
@@ -100,16 +108,17 @@ def bench(
     verbose: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Benchmark:
-    """Measure latency, size, load time and peak memory of bundles, here or on a device over ssh.
+    """Measure latency, size, load time, memory and energy of bundles, here or on a device over ssh.
 
-    Every backend and precision of a bundle is measured, for every subset of modalities. Bundles with the same
-    modalities are measured together, interleaved, so that their latencies can be compared.
+    Every backend and precision of a bundle is measured in fresh processes, for every subset of modalities. Bundles with
+    the same modalities are measured together, interleaved, and compared.
 
     Args:
         bundles: One bundle or several: results of `export`, or paths.
         backend: Backend to measure (default: all of each bundle that are available).
         threads: CPU threads of one prediction, 1 to 256.
-        repeats: Timed predictions per subset of modalities.
+        processes: Fresh processes of each backend and precision. Intervals need at least two, and should have five.
+        repeats: Timed predictions per subset of modalities, of all processes together.
         rate: Predictions per second (default: each starts when the previous one ends).
         host: Device to measure on over ssh, `"user@device"` (default: this machine). The bundle is copied there,
             verified, measured and removed.
@@ -120,7 +129,7 @@ def bench(
         output: JSON file to write with the measurements, for `report`.
         overwrite: Whether to replace an existing file.
         verbose: Whether to print progress and notes.
-        on_progress: Called after the load time of each graph set was measured; not with `host`.
+        on_progress: Called before each round of processes; not with `host`.
 
     Returns:
         The measurements, as a table with one row per backend, precision and subset. Latencies are in milliseconds.
@@ -136,7 +145,7 @@ def bench(
     """
     paths = paths_of(bundles, "bundles", "a bundle, or a list of bundles")
     remote = remote_config(host, ssh_options, python, keep=keep, offline=offline)
-    options = _Options(backend, threads, repeats, rate, remote)
+    options = _Options(backend, threads, processes, repeats, rate, remote)
     output_path = None if output is None else output_file(output, "output", paths)
     return _measure(paths, options, output_path)
 
@@ -146,7 +155,8 @@ def bench_long_windows(
     *,
     backend: str = "auto",
     threads: int = 1,
-    repeats: int = 200,
+    processes: int = MIN_PROCESSES,
+    repeats: int = 1000,
     rate: float | None = None,
     host: str | None = None,
     ssh_options: Sequence[str] = (),
@@ -163,7 +173,7 @@ def bench_long_windows(
     Arguments, result and errors are those of `bench`.
     """
     remote = remote_config(host, ssh_options, python, keep=keep, offline=offline)
-    options = _Options(backend, threads, repeats, rate, remote)
+    options = _Options(backend, threads, processes, repeats, rate, remote)
     output_path = None if output is None else output_file(output, "output")
     with long_window_bundle() as path:
         return _measure([path], options, output_path)
@@ -179,12 +189,14 @@ class _Options:
 
     backend: str
     threads: int
+    processes: int
     repeats: int
     rate: float | None
     remote: RemoteConfig | None
 
     def __post_init__(self) -> None:
         _check_counts(self.threads, self.repeats)
+        check_count(self.processes, "processes", most=MAX_PROCESSES)
         if self.rate is not None and not (isinstance(self.rate, int | float) and 0 < self.rate < math.inf):
             value = describe_value(self.rate)
             raise UsageError(f"rate must be a positive number of predictions per second, got {value}.")
@@ -195,18 +207,16 @@ class _Options:
 def _measure(paths: Sequence[Path], options: _Options, output: Path | None) -> Benchmark:
     """Measure bundles on a device; without one, on this machine. Write the measurements to a file, if there is one."""
     records: list[BenchRecord] = []
-    threads, repeats, rate = options.threads, options.repeats, options.rate
+    plan = Plan(processes=options.processes, repeats=options.repeats, rate=options.rate)
     if options.remote is not None:
         for path in paths:
-            records += bench_on_host(
-                path, options.remote, backend=options.backend, threads=threads, num_runs=repeats, rate=rate
-            )
+            records += bench_on_host(path, options.remote, backend=options.backend, threads=options.threads, plan=plan)
     else:
         opened = [open_bundle(path) for path in paths]
         print_notes(note for bundle in opened for note in bundle.notes)
         for modalities, group in _group_by_modalities(opened).items():
             print_progress(f"Measuring {format_count(len(group), 'bundle')} with {', '.join(modalities)}.")
-            records += bench_bundles(group, backend=options.backend, threads=threads, num_runs=repeats, rate=rate)
+            records += bench_bundles(group, backend=options.backend, threads=options.threads, plan=plan)
     if output is not None:
         write_records(output, *records)
     return Benchmark(tuple(records))

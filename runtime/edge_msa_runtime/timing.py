@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 20
 """Timed calls in one block."""
-_BLOCK_WARMUP = 2
+BLOCK_WARMUP = 2
 """Untimed calls before each block, which load the caches again."""
 
 
@@ -42,7 +42,7 @@ def time_interleaved(
     size = BLOCK_SIZE if rate is None else repeats
     for first in range(0, repeats, size):
         for index, call in enumerate(calls):
-            for _ in range(_BLOCK_WARMUP if len(calls) > 1 else 0):
+            for _ in range(BLOCK_WARMUP if len(calls) > 1 else 0):
                 call()
             block_start = time.perf_counter()
             for repeat in range(first, min(first + size, repeats)):

@@ -232,6 +232,7 @@ def write_sounds(folder: Path) -> None:
 RUN = ("--data", "data.npz", "--recipe", "recipe.toml", "--device", "cpu")
 TEXT = ("--transcripts", "transcripts.csv", "--recipe", "recipe.toml", "--device", "cpu")
 BENCH = ("--repeats", "1")
+IN_ONE_PROCESS = (*BENCH, "--processes", "1")
 
 # In an order in which each command finds what it needs. GRAPH is a graph of the bundle, PORT a free port.
 COMMANDS = {
@@ -271,7 +272,7 @@ COMMANDS = {
     ("edge-msa", "inspect"): ("GRAPH", "--tensorrt", "10.3"),
     ("edge-msa", "evaluate"): ("bundle", "--data", "data.npz", "--output", "evaluation.json"),
     ("edge-msa", "predict"): ("bundle", "--data", "data.npz", "--output", "predictions.csv"),
-    ("edge-msa", "bench", "bundle"): ("bundle", *BENCH, "--output", "bench.json"),
+    ("edge-msa", "bench", "bundle"): ("bundle", *IN_ONE_PROCESS, "--output", "bench.json"),
     ("edge-msa", "report"): ("evaluation.json", "bench.json", "--output", "report.html"),
     ("edge-msa", "explain"): ("student", "--data", "data.npz", "--output", "explain.html"),
     ("edge-msa", "text", "train"): ("--encoder", "encoder", "--output-dir", "text-teacher", *TEXT),
@@ -315,7 +316,7 @@ COMMANDS = {
     ("edge-msa", "bench", "almt"): BENCH,
     ("edge-msa", "bench", "runtime"): ("./bundle", *BENCH),
     ("edge-msa", "bench", "training"): (),
-    ("edge-msa", "bench", "long-windows"): BENCH,
+    ("edge-msa", "bench", "long-windows"): IN_ONE_PROCESS,
     ("edge-msa-run", "info"): ("bundle",),
     ("edge-msa-run", "verify"): ("bundle", "--all"),
     ("edge-msa-run", "predict"): ("bundle", "--audio", "audio.npy"),
@@ -323,7 +324,7 @@ COMMANDS = {
     ("edge-msa-run", "watch"): ("talk.wav", "--bundle", "bundle", "--output", "talk.jsonl", "--page", "talk.html"),
     ("edge-msa-run", "live"): ("--bundle", "bundle", "--microphone", "file:talk.wav"),
     ("edge-msa-run", "serve"): ("bundle", "--no-media", "--port", "PORT"),
-    ("edge-msa-run", "bench"): ("bundle", "--all", "--repeats", "1", "--warmup", "0"),
+    ("edge-msa-run", "bench"): ("bundle", "--all", *IN_ONE_PROCESS, "--warmup", "0"),
     ("edge-msa-run", "build"): ("bundle",),
     ("edge-msa-run", "doctor"): ("bundle",),
 }

@@ -273,6 +273,12 @@ def _call_in_order(session: Session, samples: Sequence[Inputs]) -> Callable[[], 
     return lambda: session.predict(**next(order))
 
 
+def check_rate(rate: float | None) -> None:
+    """Raise a UsageError if a number of predictions per second is out of range."""
+    if rate is not None and not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
+        raise UsageError(f"rate must be between {_MIN_RATE_HZ:g} and {_MAX_RATE_HZ:g} Hz, got {rate:g}.")
+
+
 def _check_arguments(
     sessions: Sequence[Session], repeats: int, warmup: int, rate: float | None, *, has_inputs: bool
 ) -> None:
@@ -282,8 +288,7 @@ def _check_arguments(
         raise UsageError(f"repeats must be at least 1, got {repeats}.")
     if warmup < 0:
         raise UsageError(f"warmup must be at least 0, got {warmup}.")
-    if rate is not None and not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
-        raise UsageError(f"rate must be between {_MIN_RATE_HZ:g} and {_MAX_RATE_HZ:g} Hz, got {rate:g}.")
+    check_rate(rate)
     if not has_inputs and any(len(session.members) > 1 for session in sessions):
         raise UsageError(
             "The latency of a cascade depends on what it predicts from. Pass --data FILE with samples such as the "

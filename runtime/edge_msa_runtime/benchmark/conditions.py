@@ -15,6 +15,11 @@ from edge_msa_runtime.vendor_packages import package_version
 
 CPUFREQ = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq"
 _THERMAL = "/sys/class/thermal/thermal_zone[0-9]*"
+# Those of x86, then those of ARM. The names are those of /proc/cpuinfo.
+_ISA = (
+    *("sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_bf16", "amx_int8", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"),
+)
 # A thermal zone whose sensor is off reports values outside this range, in °C.
 _MIN_CELSIUS, _MAX_CELSIUS = -40.0, 200.0
 
@@ -29,6 +34,9 @@ def describe_machine(system: System | None = None) -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": package_version("numpy") or "not installed",
     }
+    isa = instruction_sets(system)
+    if isa:
+        description["isa"] = isa
     release = system.read_text("/etc/nv_tegra_release")
     if release:
         description["l4t"] = release.splitlines()[0].strip("# ")
@@ -45,8 +53,21 @@ def processor_name(system: System) -> str:
     return f"{name}, {cores} cores" if cores else name
 
 
+def instruction_sets(system: System) -> str:
+    """Return the instruction sets of the CPU that speed up networks, such as `avx2 avx512_vnni`; empty if unknown."""
+    for line in (system.read_text("/proc/cpuinfo") or "").splitlines():
+        name, _, flags = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return " ".join(flag for flag in _ISA if flag in flags.split())
+    return ""
+
+
 def measure_conditions(system: System | None = None) -> dict[str, str]:
-    """Return what can change during a measurement: governor, clocks (MHz), power mode, temperature (°C), throttling."""
+    """Return what can change during a measurement.
+
+    The governor, clocks (MHz), power mode, temperature (°C), throttling, and the load: the mean number of programs that
+    ran or waited for a core in the last minute.
+    """
     system = system or System()
     values = {
         "governor": "/".join(sorted(set(system.read_matching(f"{CPUFREQ}/scaling_governor").values()))),
@@ -57,6 +78,7 @@ def measure_conditions(system: System | None = None) -> dict[str, str]:
         "power_mode": power_mode(system),
         "temperature": _highest_temperature(system),
         "throttled": throttling(system),
+        "load": " ".join((system.read_text("/proc/loadavg") or "").split()[:1]),
     }
     return {name: value for name, value in values.items() if value}
 

@@ -39,6 +39,7 @@ MARGIN = 0.02
 """Ratios within this share of 1 count as no difference."""
 _FALSE_ALARMS = 0.01  # probability that a comparison finds a difference between equal programs
 _CONFIDENCE = 0.95
+_NORMAL = 1.959964  # quantile 0.975 of the normal distribution
 _RESAMPLES = 500
 _SAMPLES_AT_ONCE = 200_000  # of the bootstrap, to limit its memory
 
@@ -306,9 +307,12 @@ def _bootstrap(arrays: Sequence[Array], quantiles: Sequence[float], random: np.r
 
 def _widen(value: float, low: float, high: float, processes: int) -> Measured:
     """Widen an interval by what drawing from few processes loses."""
-    normal = 1.959964
-    factor = student_t(0.5 + _CONFIDENCE / 2, processes - 1) / normal * math.sqrt(processes / (processes - 1))
-    return Measured(value, max(0.0, value - factor * max(0.0, value - low)), value + factor * max(0.0, high - value))
+    factor = student_t(0.5 + _CONFIDENCE / 2, processes - 1) / _NORMAL * math.sqrt(processes / (processes - 1))
+    low, high = min(low, value), max(high, value)
+    if low <= 0:
+        return Measured(value, low, high)
+    # On a logarithmic scale, so that no end becomes negative.
+    return Measured(value, value * (low / value) ** factor, value * (high / value) ** factor)
 
 
 def _block_log_ratios(one: Array, other: Array) -> Array:
@@ -325,4 +329,4 @@ def _are_alike(one: Array, other: Array) -> bool:
     wins = float(np.sign(one[:, None] - other[None, :]).sum()) / 2
     total = len(one) + len(other)
     deviation = math.sqrt(len(one) * len(other) * (total + 1) / 12)
-    return abs(wins) <= 1.959964 * deviation
+    return abs(wins) <= _NORMAL * deviation

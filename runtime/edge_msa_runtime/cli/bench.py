@@ -14,6 +14,7 @@ from edge_msa_runtime.cli.common import (
     add_bundle_argument,
     add_command,
     add_session_options,
+    check_no_precision,
     open_session,
     print_notes,
     print_result,
@@ -25,7 +26,7 @@ from edge_msa_runtime.cli.parser import OPTIONS
 from edge_msa_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from edge_msa_runtime.benchmark.bench import BenchResult
+    from edge_msa_runtime.benchmark.bench import BenchResult, ComparedWith
     from edge_msa_runtime.benchmark.latency_statistics import Measured
     from edge_msa_runtime.session import Session
 
@@ -53,7 +54,20 @@ def add_parser(commands: Any) -> None:
         "Default: the bundle's golden inputs.",
     )
     parser.add(
-        OPTIONS, "--repeats", type=int, default=200, metavar="N", help="Timed predictions per subset. Default: 200."
+        OPTIONS,
+        "--processes",
+        type=int,
+        metavar="N",
+        help="Fresh processes of each bundle, backend and precision. A cascade, --data, --workers and --streams are "
+        "measured in one process. Default: 5.",
+    )
+    parser.add(
+        OPTIONS,
+        "--repeats",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="Timed predictions per subset, of all processes together. Default: 1000.",
     )
     parser.add(
         OPTIONS,
@@ -61,7 +75,8 @@ def add_parser(commands: Any) -> None:
         type=int,
         default=20,
         metavar="N",
-        help="Untimed predictions before the timed ones. Default: 20.",
+        help="Untimed predictions in one window of the warm-up, which ends when the latency is steady, or after 10 "
+        "windows. In one process, the number of untimed predictions. Default: 20.",
     )
     parser.add(
         OPTIONS,
@@ -98,10 +113,69 @@ def run(options: argparse.Namespace) -> None:
     if options.live is not None:
         run_live(options)
         return
-    from edge_msa_runtime.benchmark.bench import bench_sessions
-
     if options.data is not None and (options.text is not None or options.streams is not None):
         raise UsageError("--data measures predictions of its own samples. Pass it without --text and --streams.")
+    in_one_process = _one_process_reason(options)
+    if in_one_process and options.processes is not None:
+        raise UsageError(f"--processes cannot be used with {in_one_process}, which is measured in one process.")
+    results = _bench_sessions(options) if in_one_process else _bench_processes(options)
+    print_result(format_results(results), [result.to_json() for result in results], options)
+
+
+def _one_process_reason(options: argparse.Namespace) -> str:
+    """Return what is only measured in one process; empty if nothing was asked for that is."""
+    from edge_msa_runtime.cascade.loader import is_cascade
+
+    reasons = {
+        "--data": options.data is not None,
+        "--workers": options.workers > 1,
+        "--streams": options.streams is not None,
+        "a cascade": any(is_cascade(bundle) for bundle in options.bundle),
+    }
+    return next((name for name, applies in reasons.items() if applies), "")
+
+
+def _bench_processes(options: argparse.Namespace) -> tuple[BenchResult, ...]:
+    """Measure every bundle, backend and precision in fresh processes."""
+    from edge_msa_runtime.benchmark.latency_statistics import MIN_PROCESSES
+    from edge_msa_runtime.benchmark.processes import Job, Plan, bench_processes
+    from edge_msa_runtime.bundle.loader import open_bundle
+
+    plan = Plan(
+        processes=MIN_PROCESSES if options.processes is None else options.processes,
+        repeats=options.repeats,
+        warmup=options.warmup,
+        text=options.text,
+        rate=options.rate,
+    )
+    common = {name: getattr(options, name) for name in ("strict", "threads", "device", "spin")}
+    jobs: list[Job] = []
+    for path in options.bundle:
+        if not options.all:
+            chosen = {"backend": options.backend, "precision": options.precision}
+            jobs.append(Job(path, {**chosen, **common}))
+            continue
+        check_no_precision(options)
+        bundle = open_bundle(path)
+        names = bundle.manifest.backends if options.backend == "auto" else (options.backend,)
+        jobs += [
+            Job(path, {"backend": name, "precision": precision, **common})
+            for name in names
+            for precision in bundle.precisions(name) or (None,)
+        ]
+    skipped: dict[str, None] = {}
+    may_skip = options.all and options.backend == "auto" and not options.strict
+    results = bench_processes(
+        jobs, plan, on_unavailable=(lambda _, error: skipped.update({str(error): None})) if may_skip else None
+    )
+    print_notes([*(note for result in results for note in result.notes), *(f"skipped: {text}" for text in skipped)])
+    return results
+
+
+def _bench_sessions(options: argparse.Namespace) -> tuple[BenchResult, ...]:
+    """Measure all sessions in this process."""
+    from edge_msa_runtime.benchmark.bench import bench_sessions
+
     with ExitStack() as stack:
         sessions: list[Session] = []
         for bundle in options.bundle:
@@ -113,7 +187,7 @@ def run(options: argparse.Namespace) -> None:
                 session = stack.enter_context(open_session(options, bundle))
                 # The members of a cascade are measured beside it.
                 sessions += [session, *(member for member in session.members if member is not session)]
-        results = bench_sessions(
+        return bench_sessions(
             sessions,
             repeats=options.repeats,
             warmup=options.warmup,
@@ -122,7 +196,6 @@ def run(options: argparse.Namespace) -> None:
             streams=options.streams,
             samples=None if options.data is None else _read_samples(options.data, sessions),
         )
-    print_result(format_results(results), [result.to_json() for result in results], options)
 
 
 def _read_samples(data: str, sessions: Sequence[Session]) -> list[dict[str, Any]]:
@@ -142,7 +215,7 @@ def _read_samples(data: str, sessions: Sequence[Session]) -> list[dict[str, Any]
 
 
 def format_results(results: Sequence[BenchResult]) -> list[str]:
-    """Format one table per session, followed by the conditions of the measurement."""
+    """Format one table per session, followed by the comparisons and the conditions of the measurement."""
     from edge_msa_runtime.benchmark.conditions import format_conditions
     from edge_msa_runtime.benchmark.throughput import ROUNDS
 
@@ -153,19 +226,22 @@ def format_results(results: Sequence[BenchResult]) -> list[str]:
         lines.append(
             f"{result.bundle} for {result.target}: {result.backend} on {result.device} at {result.precision}, {threads}"
         )
+        lines += _format_costs(result)
         lines.append(
-            f"  load time {_format(result.load_ms, '.0f')} ms, files {result.file_bytes / KILOBYTE:.1f} KB, "
-            f"peak memory of the process {_format(result.peak_memory_mib, '.0f')} MiB"
+            f"  {'subset':7}{'p50 ms':>9} {'95 % interval':15}{'p90 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'max ms':>9}"
+            f"{'predictions':>13}  frames"
         )
-        lines.append(f"  {'subset':7}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'max ms':>9}{'predictions':>13}  frames")
         for row in result.latencies:
-            cells = "".join(f"{_format(row.latency_ms[name], '.3f'):>9}" for name in ("p50", "p90", "p99", "max"))
+            p50, *others = (_format(row.latency_ms[name], ".3f") for name in ("p50", "p90", "p95", "p99", "max"))
+            cells = "".join(f"{text:>9}" for text in others)
             frames = " ".join(f"{name}:{count}" for name, count in row.frames.items())
             text = " (from text)" if row.from_text else ""
-            lines.append(f"  {row.subset:7}{cells}{row.predictions:>13}  {frames}{text}")
+            interval = _format_interval(row.latency_ms["p50"], ".3f")
+            lines.append(f"  {row.subset:7}{p50:>9} {interval:15}{cells}{row.predictions:>13}  {frames}{text}")
             if has_cascade:
                 shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in row.answered.items())
                 lines.append(f"  mean {row.mean_ms:.3f} ms" + (f"; asked last: {shares}" if shares else ""))
+        lines += [f"  {text}" for item in result.comparisons for text in [_format_comparison(item, result)]]
         if result.throughput is not None:
             measured = result.throughput
             lines.append(
@@ -181,14 +257,64 @@ def format_results(results: Sequence[BenchResult]) -> list[str]:
                 f"{streamed.ratio:.2f}; largest difference {streamed.largest_difference:.1g}"
             )
     if results:
-        rate = results[0].rate_hz
+        first = results[0]
         order = "interleaved" if len(results) > 1 else "one after the other"
-        pace = "" if rate is None else f", due at {rate:g} Hz and timed from when they were due"
-        lines.append(f"predictions: {order}{pace}")
-        lines.append(f"before: {format_conditions(results[0].before)}")
-        lines.append(f"after:  {format_conditions(results[0].after)}")
+        pace = "" if first.rate_hz is None else f", due at {first.rate_hz:g} Hz and timed from when they were due"
+        processes = f" in {first.processes} fresh processes each" if first.processes else " in one process"
+        cores = f", pinned to core {first.machine['cores']}" if "cores" in first.machine else ""
+        lines.append(f"predictions: {order}{processes}{cores}{pace}")
+        lines.append(f"before: {format_conditions(first.before)}")
+        lines.append(f"after:  {format_conditions(first.after)}")
+        lines += [f"noise: {text}" for text in dict.fromkeys(text for result in results for text in result.noise)]
     return lines
+
+
+def _format_costs(result: BenchResult) -> list[str]:
+    """Format load time, size, memory and energy."""
+    parts = [f"load time {_format_range(result.load_ms, '.0f')} ms"]
+    if result.start_ms is not None:
+        parts.append(f"start of the process {_format_range(result.start_ms, '.0f')} ms")
+    if result.build_ms is not None:
+        parts.append(f"build of the plans {result.build_ms.value / 1e3:.0f} s")
+    parts.append(f"files {result.file_bytes / KILOBYTE:.1f} KB")
+    parts.append(f"peak memory of the process {_format_range(result.peak_memory_mib, '.0f')} MiB")
+    lines = [f"  {', '.join(parts)}"]
+    energy = result.energy
+    if energy is not None:
+        value = (
+            "unknown" if energy.mj_per_prediction is None else f"{_format_range(energy.mj_per_prediction, '.3g')} mJ"
+        )
+        where = f" of {energy.subset}, {energy.sensor}" if energy.subset else ""
+        note = f". {energy.note}" if energy.note else ""
+        lines.append(f"  energy per prediction{where}: {value}{note}")
+    return lines
+
+
+def _format_comparison(item: ComparedWith, result: BenchResult) -> str:
+    name = (
+        f"{item.backend} {item.precision}"
+        if item.bundle == result.bundle
+        else f"{item.bundle}, {item.backend} {item.precision}"
+    )
+    verdict = {"faster": f"faster than {name}", "slower": f"slower than {name}"}.get(
+        item.verdict, f"{item.verdict}, compared with {name}"
+    )
+    interval = _format_interval(item.ratio, ".3f")
+    return f"{verdict}: {item.ratio.value:.3f} times its p50 on {item.subset} {interval}".rstrip()
 
 
 def _format(measured: Measured | None, form: str) -> str:
     return "-" if measured is None else format(measured.value, form)
+
+
+def _format_interval(measured: Measured | None, form: str) -> str:
+    if measured is None or measured.low is None or measured.high is None:
+        return ""
+    return f"({measured.low:{form}}-{measured.high:{form}})"
+
+
+def _format_range(measured: Measured | None, form: str) -> str:
+    """Format a value with the range of the processes, unless all are the same."""
+    interval = _format_interval(measured, form)
+    ends = interval.strip("()").split("-")
+    return _format(measured, form) + (f" {interval}" if interval and len(set(ends)) > 1 else "")

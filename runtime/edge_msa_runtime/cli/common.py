@@ -190,6 +190,12 @@ def open_session(options: argparse.Namespace, bundle: str) -> Session:
     return session
 
 
+def check_no_precision(options: argparse.Namespace) -> None:
+    """Raise a UsageError if `--precision` is set with `--all`."""
+    if options.precision:
+        raise UsageError("--all uses every precision. Leave out --precision.")
+
+
 def select_variants(options: argparse.Namespace, bundle: str) -> Variants:
     """Return the variants that `--all` selects, with the options of `add_session_options`.
 
@@ -198,8 +204,7 @@ def select_variants(options: argparse.Namespace, bundle: str) -> Variants:
     """
     from edge_msa_runtime.variants import Variants
 
-    if options.precision:
-        raise UsageError("--all uses every precision. Leave out --precision.")
+    check_no_precision(options)
     return Variants(bundle, options.backend, **_common_options(options))
 
 

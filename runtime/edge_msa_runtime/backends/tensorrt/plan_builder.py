@@ -9,7 +9,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import IO, Any, cast
@@ -18,6 +17,7 @@ from edge_msa_runtime.backends.cache import cache_write_error, create_work_folde
 from edge_msa_runtime.backends.tensorrt.build_process import PLAN_NAME, TIMING_NAME, BuildRequest
 from edge_msa_runtime.backends.tensorrt.cuda import Cuda
 from edge_msa_runtime.backends.tensorrt.plan_cache import BuildInfo, Plan, PlanKey
+from edge_msa_runtime.child_process import child_command
 from edge_msa_runtime.errors import BackendUnavailableError, BuildError
 
 _MEBIBYTE = 1 << 20
@@ -84,7 +84,7 @@ def _workspace_bytes(cuda: Cuda, name: str, requested_mib: int | None) -> int:
 def _run(request: BuildRequest, folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
-            _command(),
+            child_command(BuildRequest.__module__),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -121,15 +121,6 @@ def _exchange(process: subprocess.Popen[bytes], request: BuildRequest) -> str:
     if not response:
         process.wait()
     return response
-
-
-def _command() -> list[str]:
-    """Return a command that runs `build_process.main` with this interpreter and this `sys.path`."""
-    if not sys.executable:
-        raise BuildError("Building a plan starts another Python process, but sys.executable is empty.")
-    folders = [str(folder) for folder in sys.path]
-    code = f"import sys; sys.path[:] = {folders!r}; from {BuildRequest.__module__} import main; main()"
-    return [sys.executable, "-c", code]
 
 
 def _exit_error(request: BuildRequest, code: int, last_line: str) -> BackendUnavailableError:

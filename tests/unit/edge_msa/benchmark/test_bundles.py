@@ -1,50 +1,50 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NoReturn
 
 import pytest
 
 from edge_msa.benchmark import bundles
-from edge_msa.errors import BackendUnavailableError, EdgeMsaError
-from edge_msa_runtime import InferenceError, Session
+from edge_msa.benchmark.records import BenchRecord
+from edge_msa.errors import BackendUnavailableError
+from edge_msa_runtime.benchmark.bench import ComparedWith
+from edge_msa_runtime.benchmark.energy import Energy
+from edge_msa_runtime.benchmark.latency_statistics import Measured
+from edge_msa_runtime.benchmark.processes import Plan
 from edge_msa_runtime.bundle.loader import open_bundle
 from tests.unit.runtime.fake_bundles import write_bundle
 
-SESSION: Any = SimpleNamespace(
-    bundle=SimpleNamespace(path=Path("bundle")), backend="onnxruntime", precision="fp32", threads=1
-)
+QUICK = Plan(processes=1, repeats=3, warmup=0, looks=1)
 
 
-def test_a_slow_measurement_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(command: list[str], **options: Any) -> NoReturn:
-        raise subprocess.TimeoutExpired(command, options["timeout"])
-
-    monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(EdgeMsaError, match="bundle with onnxruntime at fp32 in a new process took longer than 600 s"):
-        bundles._bench_in_new_process(SESSION)
-
-
-@pytest.mark.case("F38")
-def test_the_error_of_a_measurement_has_no_notes(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = subprocess.CompletedProcess([], 4, "", "note: skipped: openvino\nedge-msa-run: No backend.\n")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: result)
-    with pytest.raises(BackendUnavailableError, match="in a new process failed: No backend"):
-        bundles._bench_in_new_process(SESSION)
-
-
-def test_sessions_are_closed_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_cannot_run_has_a_record_without_latencies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_bundle(tmp_path / "bundle", backends=["onnxruntime"], names=["audio"])
-    measured: list[Session] = []
+    bundle = open_bundle(tmp_path / "bundle")
+    (record,) = bundles.bench_bundles([bundle], plan=QUICK)
+    assert (record.processes, record.predictions, record.executed) == (1, {"a": 3}, True)
+    assert record.load_ms is not None
+    assert record.peak_memory_mib is not None
+    monkeypatch.setattr(bundles, "unavailable_reason", lambda _: "No onnxruntime here.")
+    with pytest.raises(BackendUnavailableError, match="No backend of"):
+        bundles.bench_bundles([bundle], plan=QUICK)
 
-    def fail(sessions: list[Session], **_: object) -> None:
-        measured.extend(sessions)
-        raise InferenceError("out of memory")
 
-    monkeypatch.setattr(bundles, "bench_sessions", fail)
-    with pytest.raises(InferenceError, match="out of memory"):
-        bundles.bench_bundles([open_bundle(tmp_path / "bundle")])
-    (session,) = measured
-    assert session._graphs.is_closed
+def test_the_table_shows_intervals_comparisons_noise_and_energy() -> None:
+    record = BenchRecord(
+        *("bundle", "laptop-x86", "onnxruntime", "int8", "CPU"),
+        latency_ms={"a": {"p50": Measured(0.05)}, "lav": {"p50": Measured(0.1, 0.09, 0.12), "p99": None}},
+        comparisons=(
+            ComparedWith("bundle", "onnxruntime", "fp32", "lav", "faster", Measured(0.8, 0.7, 0.9), processes=5),
+            ComparedWith("other", "onnxruntime", "int8", "lav", "cannot tell", Measured(1.1), processes=1),
+        ),
+        energy=Energy("lav", "RAPL package-0", Measured(1.5, 1.4, 1.6)),
+        noise=("Other programs used 45% of the CPU time. Close them.",),
+    )
+    text = bundles.format_bench_records([record])
+    assert "0.100 (0.0900-0.120)" in text
+    assert text.count("1.50 (1.40-1.60)") == 1  # the energy is that of lav
+    assert "int8 compared with onnxruntime fp32: faster, 0.800 (0.700-0.900) times its p50 on lav" in text
+    assert "compared with onnxruntime int8 of other: cannot tell, 1.10 times its p50 on lav" in text
+    assert "noise: Other programs used 45% of the CPU time." in text

@@ -14,9 +14,11 @@ from edge_msa.benchmark.remote import RemoteConfig, bench_on_host
 from edge_msa.benchmark.ssh import SshHost
 from edge_msa.errors import EdgeMsaError
 from edge_msa_export.bundle.wheel import write_runtime_wheel
+from edge_msa_runtime.benchmark.processes import Plan
 from edge_msa_runtime.bundle.hashing import file_sha256
 from tests.unit.runtime.fake_bundles import seal, write_bundle
 
+PLAN = Plan(processes=1, repeats=3, warmup=0, looks=1)
 _SSH = """#!/bin/sh
 while [ "$1" != -- ]; do shift; done
 echo "$3" >> {log}
@@ -59,7 +61,7 @@ def test_the_wheel_of_a_foreign_bundle_is_never_run(
     host: SshHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = foreign_bundle(tmp_path / "bundle")
-    (record,) = bench_on_host(bundle, RemoteConfig(host, keep=True, offline=True), num_runs=3)
+    (record,) = bench_on_host(bundle, RemoteConfig(host, keep=True, offline=True), plan=PLAN)
     assert set(record.latency_ms) == {"a"}
     notes = capsys.readouterr().err
     assert "note: The benchmark uses edge_msa_runtime-" in notes
@@ -85,7 +87,9 @@ esac
     python.write_text(f"#!/bin/sh\n{script}")
     python.chmod(0o755)
     with pytest.raises(EdgeMsaError, match="running the doctor"):
-        bench_on_host(foreign_bundle(tmp_path / "bundle"), RemoteConfig(SshHost(host.address, (), str(python))))
+        bench_on_host(
+            foreign_bundle(tmp_path / "bundle"), RemoteConfig(SshHost(host.address, (), str(python))), plan=PLAN
+        )
     installs = [line for line in (tmp_path / "log").read_text().splitlines() if "pip install" in line]
     assert len(installs) == 2
     assert all("/runtime/edge_msa_runtime-" in line for line in installs)
@@ -107,7 +111,7 @@ def test_backends_write_nothing_to_the_home_folder_of_the_device(
     python.write_text(f'#!/bin/sh\ncase "$*" in *edge_msa_runtime*) {store} ;; esac\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     remote = RemoteConfig(SshHost(host.address, (), str(python)), offline=True)
-    bench_on_host(foreign_bundle(tmp_path / "bundle"), remote, num_runs=3)
+    bench_on_host(foreign_bundle(tmp_path / "bundle"), remote, plan=PLAN)
     assert list(home.iterdir()) == []
     for line in (tmp_path / "homes").read_text().splitlines():
         assert line.startswith(str(tmp_path / "device/edge-msa-bench."))
