@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         bench_almt,
         bench_long_windows,
         bench_runtime,
+        bench_selfcheck,
         bench_students,
         bench_training,
     )
@@ -143,6 +144,7 @@ __all__ = [
     "bench_models",
     "bench_peers",
     "bench_runtime",
+    "bench_selfcheck",
     "bench_streams",
     "bench_students",
     "bench_training",
@@ -209,6 +211,7 @@ _MODULES = {
         "bench_almt",
         "bench_long_windows",
         "bench_runtime",
+        "bench_selfcheck",
         "bench_students",
         "bench_training",
     ),

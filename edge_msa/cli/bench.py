@@ -199,6 +199,32 @@ def bench_students(threads: Threads = 1, repeats: Repeats = 200, json: Json = Fa
     _print_table(run(threads=threads, repeats=repeats), json=json)
 
 
+@bench_app.command("selfcheck", cls=Command)
+def bench_selfcheck(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle to measure."), INPUT],
+    checks: Annotated[
+        int, typer.Option("--checks", metavar="N", min=1, max=1000, help="Number of comparisons of each kind.")
+    ] = 5,
+    processes: Processes = 5,
+    repeats: Repeats = 1000,
+    backend: BundleBackend = "auto",
+    threads: Threads = 1,
+    json: Json = False,
+) -> None:
+    """Check whether this machine is fit for measuring.
+
+    Compares a bundle with itself, which must show no difference, and with itself prolonged by 10 %, which must be
+    found. Prints the smallest difference that is usually found, and the overhead of the measurement.
+
+    Example:
+        edge-msa bench selfcheck bundle-laptop --checks 20
+    """
+    from edge_msa.workflows.bench import bench_selfcheck as run
+
+    result = run(bundle, checks=checks, processes=processes, repeats=repeats, backend=backend, threads=threads)
+    _print_table(result, json=json)
+
+
 @bench_app.command("almt", cls=Command)
 def bench_almt(threads: Threads = 1, repeats: Repeats = 200, json: Json = False) -> None:
     """Measure how much faster this implementation of ALMT is than the published one.

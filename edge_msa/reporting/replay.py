@@ -19,7 +19,7 @@ from edge_msa_runtime.wording import format_count
 Status = Literal["held", "changed", "not testable here"]
 ALLOWED: Mapping[str, frozenset[str]] = {
     "evaluate": frozenset({"--data", "--split", "--backend", "--precision", "--task"}),
-    "bench": frozenset({"--threads", "--rate", "--backend", "--repeats"}),
+    "bench": frozenset({"--processes", "--threads", "--rate", "--backend", "--repeats"}),
 }
 """The commands that a report may name, and their options. Options that start other programs, write files or reach other
 machines are not among them: a page may come from anyone."""

@@ -16,15 +16,17 @@ from edge_msa.benchmark.bundles import bench_bundles, format_bench_records
 from edge_msa.benchmark.random_bundles import long_window_bundle
 from edge_msa.benchmark.records import BenchRecord, write_records
 from edge_msa.benchmark.remote import RemoteConfig, bench_on_host, remote_config
-from edge_msa.console import print_notes, print_progress
+from edge_msa.console import print_notes, print_progress, report_progress
 from edge_msa.errors import UsageError
 from edge_msa.result_tables import Row, Table
 from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.benchmark.latency_statistics import MIN_PROCESSES, PERCENTILES, Measured
-from edge_msa_runtime.benchmark.processes import MAX_PROCESSES, Plan
+from edge_msa_runtime.benchmark.processes import MAX_PROCESSES, Job, Plan
+from edge_msa_runtime.benchmark.selfcheck import check_machine, format_selfcheck
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
+from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.wording import format_count
 
 
@@ -232,7 +234,7 @@ class Measurements(Table):
     """A table of measurements that are not of your own bundles: of untrained students, ALMT, or the runtime."""
 
     name: str
-    """What was measured: `students`, `almt`, `runtime` or `training`."""
+    """What was measured: `students`, `almt`, `runtime`, `selfcheck` or `training`."""
     items: tuple[Row, ...]
     """One row per measured thing."""
     text: str
@@ -301,6 +303,48 @@ def bench_runtime(
         results = runtime_overhead.measure_overhead(path, threads=threads, num_runs=repeats)
     rows = tuple(dataclasses.asdict(item) | {"overhead_us": item.overhead_us} for item in results)
     return Measurements("runtime", rows, runtime_overhead.format_overhead(results))
+
+
+@api
+def bench_selfcheck(
+    bundle: AnyPath,
+    *,
+    checks: int = 5,
+    processes: int = MIN_PROCESSES,
+    repeats: int = 1000,
+    backend: str = "auto",
+    threads: int = 1,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Measurements:
+    """Check whether this machine is fit for measuring.
+
+    Compares a bundle with itself, which must show no difference, and with itself prolonged by 10 %, which must be
+    found. Its row has `fit`, `found`, `false_alarms`, `resolution` and `overhead_us`.
+
+    Args:
+        bundle: The bundle.
+        checks: Number of comparisons of each kind. The machine is fit with at most one false alarm in 20.
+        processes: Fresh processes of each comparison.
+        repeats: Timed predictions of each comparison, of all processes together.
+        backend: Backend of the bundle (default: the first that is available).
+        threads: CPU threads of one prediction.
+        verbose: Whether to print progress.
+        on_progress: Called before each check.
+    """
+    check_count(checks, "checks")
+    _Options(backend, threads, processes, repeats, None, None)
+    opened = open_bundle(path_of(bundle, "bundle", "a bundle or the path of one"))
+    largest = subsets_of(opened.manifest.modalities)[-1].value
+    plan = Plan(processes=processes, repeats=repeats, subsets=(largest,), energy=False)
+    job = Job(str(opened.path), {"backend": backend, "threads": threads})
+
+    def report_check(done: int, total: int) -> None:
+        report_progress("bench: check", done, total, f"Comparing runs of one bundle: check {done + 1} of {total}")
+
+    result = check_machine(job, plan, checks, on_check=report_check)
+    row = {"fit": result.is_fit, **dataclasses.asdict(result)}
+    return Measurements("selfcheck", (row,), "\n".join(format_selfcheck(result)))
 
 
 @api

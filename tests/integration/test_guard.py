@@ -314,6 +314,7 @@ COMMANDS = {
     ("edge-msa", "bench", "live"): ("bundle", "--media", "talk.wav", "--minutes", "0.02"),
     ("edge-msa", "bench", "students"): BENCH,
     ("edge-msa", "bench", "almt"): BENCH,
+    ("edge-msa", "bench", "selfcheck"): ("bundle", "--checks", "1", "--processes", "2", "--repeats", "2"),
     ("edge-msa", "bench", "runtime"): ("./bundle", *BENCH),
     ("edge-msa", "bench", "training"): (),
     ("edge-msa", "bench", "long-windows"): IN_ONE_PROCESS,

@@ -123,10 +123,12 @@ def test_rails_of_a_jetson_are_sampled(
 def test_sampled_power_is_integrated_over_the_action(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sensor, _ = open_sensor(create_system(tmp_path, ORIN_NANO))
     assert isinstance(sensor, PowerSampler)
-    readings = iter([(0.0, 6.0), (2.0, 8.0)])
+    powers = iter([(0.0, 6.0), (2.0, 8.0)])
     monkeypatch.setattr("edge_msa_runtime.benchmark.energy._PERIOD", 3600.0)  # only before and after
-    monkeypatch.setattr(sensor, "_sample", lambda: next(readings))
-    assert sensor.measure(lambda: 7) == (pytest.approx(14.0), 7)
+    monkeypatch.setattr(sensor, "_sample", lambda: next(powers))
+    joules, result = sensor.measure(lambda: 7)
+    assert joules == pytest.approx(14.0)
+    assert result == 7
     assert integrate([(0.0, 1.0), (1.0, 3.0), (3.0, 3.0)]) == pytest.approx(8.0)
     assert integrate([]) == 0.0
 
