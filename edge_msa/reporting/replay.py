@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 }
 """The commands that a report may name, and their options. Options that start other programs, write files or reach other
 machines are not among them: a page may come from anyone."""
+_DATA = re.compile(r'<data value="([^"]*)" data-figure="([^"]*)">(.*?)</data>', re.DOTALL)
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
 _ROUNDING = 1e-4
 """Metrics of the same predictions on other machines differ by less."""
 _UNSTEADY = 1.5
@@ -249,3 +252,42 @@ def _derived(target: str, title: str, stated: float, computed: float | None) -> 
 
 def _text_check(target: str, title: str, sentence: str, expected: str) -> Check:
     return Check(target, title, sentence, expected, "held" if expected in sentence else "changed")
+
+
+def check_page(html: str, figures: Figures) -> Iterator[Check]:
+    """Yield each figure in the text of a page that is not the one in its JSON.
+
+    Args:
+        html: The page, whose visible figures are `<data value="NUMBER" data-figure="PATH">TEXT</data>`.
+        figures: The figures of the page.
+    """
+    content = figures.to_json()
+    for stated, path, text in _DATA.findall(html):
+        value = _find(content, path)
+        is_number = _NUMBER.fullmatch(stated) is not None
+        if value is None or not is_number or not is_close(float(stated), value, 1e-9) or not _shows(text, value):
+            known = "" if value is None else format_number(value, 6)
+            yield Check("page", path, text, known, "changed")
+
+
+def _find(content: object, path: str) -> float | None:
+    """Return the number at a path such as `rows.0.metrics.lav.mae`, or the `value` of the object there."""
+    for name in path.split("."):
+        if isinstance(content, list):
+            content = content[int(name)] if name.isdigit() and int(name) < len(content) else None
+        else:
+            content = content.get(name) if isinstance(content, dict) else None
+    if isinstance(content, dict):
+        content = content.get("value")
+    return float(content) if isinstance(content, int | float) else None
+
+
+def _shows(text: str, value: float) -> bool:
+    """Return whether the first number of a text is a value, in its unit, in percent or in thousands, rounded."""
+    found = _NUMBER.search(text.replace(",", ""))
+    if found is None:
+        return False
+    number = found[0]
+    mantissa, _, exponent = number.lower().partition("e")
+    digits = len(mantissa.partition(".")[2]) - int(exponent or 0)
+    return any(abs(float(number) - shown) <= 0.51 * 10.0**-digits for shown in (value, 100 * value, value / 1000))

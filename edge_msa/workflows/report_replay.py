@@ -15,7 +15,7 @@ from edge_msa.errors import RunError, UsageError
 from edge_msa.reporting.content import Report, collect_figures
 from edge_msa.reporting.figures import Figures, load_figures
 from edge_msa.reporting.points import join_points
-from edge_msa.reporting.replay import ReportReplay, check_figures, parse_command, report_commands
+from edge_msa.reporting.replay import ReportReplay, check_figures, check_page, parse_command, report_commands
 from edge_msa.workflows.api import OnProgress, api
 
 RAN = "ran"
@@ -54,7 +54,8 @@ def replay_report(page: AnyPath, *, verbose: bool = False, on_progress: OnProgre
             report_progress("replay: command", index + 1, len(commands), f"{results[-1][1]}: {command}")
         measured = _load(Path(folder))
     failures = {command: result for command, result in results if result != RAN}
-    return ReportReplay(str(path), tuple(check_figures(figures, measured, failures)), tuple(results))
+    text = [] if path.suffix == ".json" else list(check_page(path.read_text(encoding="utf-8"), figures))
+    return ReportReplay(str(path), (*text, *check_figures(figures, measured, failures)), tuple(results))
 
 
 def _run(command: str, output: Path) -> str:

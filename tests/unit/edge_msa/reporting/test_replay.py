@@ -4,7 +4,7 @@ import pytest
 
 from edge_msa.errors import UsageError
 from edge_msa.reporting.figures import Value, Verdict
-from edge_msa.reporting.replay import check_figures, parse_command, report_commands
+from edge_msa.reporting.replay import check_figures, check_page, parse_command, report_commands
 from tests.unit.edge_msa.reporting.test_comparison import figures, latency, metric, row
 
 
@@ -107,3 +107,18 @@ def test_bench_always_gets_its_sub_command() -> None:
 def test_other_commands_and_options_are_refused(command: str) -> None:
     with pytest.raises(UsageError, match="It was not run"):
         parse_command(command)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ('<data value="0.5" data-figure="rows.0.metrics.lav.mae">0.500 (0.450 to 0.550)</data>', 0),
+        ('<data value="1000" data-figure="rows.0.size_bytes">1.0</data>', 0),
+        ('<data value="0.5" data-figure="rows.0.metrics.lav.mae">0.400</data>', 1),
+        ('<data value="0.4" data-figure="rows.0.metrics.lav.mae">0.500</data>', 1),
+        ('<data value="0.5" data-figure="rows.9.metrics.lav.mae">0.500</data>', 1),
+        ('<data value="1.0" data-figure="rows.0.latency_ms.lav.p50">0.10</data>', 1),
+    ],
+)
+def test_a_false_figure_in_the_text_of_a_page_is_found(data: str, found: int) -> None:
+    assert len(list(check_page(f"<p>{data}</p>", figures(row())))) == found
