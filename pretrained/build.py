@@ -6,6 +6,8 @@ Anybody who has the transcripts of CMU-MOSEI and CMU-MOSI can run it again; they
 
 Steps that are up to date are skipped. With --teacher, runs of `edge-msa text` are distilled instead of new teachers.
 With --table too, nothing is trained: after a change of the schema of bundles, the same table is exported again.
+With --reviews, which `examples/review_sentences.py` writes, the table also learns from the teachers' predictions for
+sentences of movie reviews. Its vocabulary is that of the transcripts.
 """
 
 from __future__ import annotations
@@ -64,10 +66,14 @@ DATA = (
     "CMU-MOSEI: training transcripts of YouTube videos with opinions, scored from -3 to 3 (Zadeh et al., ACL 2018)",
     "CMU-MOSI: the same for videos with film reviews (Zadeh et al., arXiv:1606.06259)",
 )
+REVIEWS = (
+    "Movie reviews, without their labels: 8,478 sentences of Rotten Tomatoes (Pang and Lee, ACL 2005) and 50,000 of "
+    "IMDB (Maas et al., ACL 2011)"
+)
 TERMS = (
-    "The authors of CMU-MOSI and CMU-MOSEI publish both for research. The videos belong to those who published them. "
-    "The transcripts are not in this bundle, but the weights and the vocabulary were computed from them. Use the "
-    "weights for research and evaluation. Before any other use, check the terms of both corpora, or train on data of "
+    "The authors of these corpora publish them for research. The videos and reviews belong to those who published "
+    "them. The texts are not in this bundle, but the weights and the vocabulary were computed from them. Use the "
+    "weights for research and evaluation. Before any other use, check the terms of all corpora, or train on data of "
     "your own."
 )
 NOT_FOR = (
@@ -110,7 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.table:
         table = load_run(options.table)
     else:
-        table = em.distill_text(teachers, recipe=options.recipe, output_dir=work / "table", **common)
+        source = {"encoder": options.table_encoder, "texts": options.reviews or ()}
+        table = em.distill_text(teachers, recipe=options.recipe, output_dir=work / "table", **source, **common)
+    if options.reviews:
+        table = em.prune_vocabulary(table, transcripts=files, output_dir=work / "pruned", verbose=True, overwrite=True)
     calibrated = em.calibrate(table, output_dir=work / "calibrated", verbose=True, overwrite=True)
     exported = em.export(
         calibrated, target=TARGET, precision="int8", output_dir=work / "bundle", verbose=True, overwrite=True
@@ -129,6 +138,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--layers", type=int, help="number of first layers of the encoder to keep (default: all)")
     parser.add_argument("--teacher", action="append", default=[], help="run of a teacher; repeat it for several")
     parser.add_argument("--table", type=Path, help="run that --teacher was distilled into before, to export it again")
+    parser.add_argument("--reviews", help="CSV file of sentences that examples/review_sentences.py wrote")
+    parser.add_argument(
+        "--table-encoder", help="encoder whose mean states the table starts from (default: the teacher)"
+    )
     parser.add_argument("--teacher-recipe", help="TOML file with settings of the teacher (default: TEACHER here)")
     parser.add_argument("--recipe", help="TOML file with settings of the table")
     parser.add_argument("--seed", type=int, default=0)
@@ -205,7 +218,7 @@ def describe_model(
             "tokens": latency.frames["language"],
             "machine": describe_machine()["machine"],
         },
-        "data": list(DATA),
+        "data": [*DATA, *([REVIEWS] if options.reviews else [])],
         "terms": TERMS,
         "not_for": list(NOT_FOR),
         "tested": [item.to_json() for item in tested],

@@ -84,3 +84,7 @@ def test_the_package_can_be_built_and_a_table_exported_again(
     build([*files, "--teacher", "work/teacher", "--table", "work/table"])
     again = load_index()["text-nano"]
     assert again.card["tested"] == first.card["tested"]
+    (tmp_path / "reviews.csv").write_text("text\na great film\na dull and unnecessary remake\n")
+    build([*files, "--teacher", "work/teacher", *recipes[2:], "--reviews", "reviews.csv"])
+    assert "Movie reviews" in load_index()["text-nano"].card["data"][-1]
+    assert (tmp_path / "work/pruned/run.json").is_file()
