@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edge_msa import errors
     from edge_msa.artifacts.runs import Run, load_run
+    from edge_msa.benchmark.layer_profile import LayerProfile
+    from edge_msa.benchmark.peer_table import PeerBenchmark
     from edge_msa.console import Progress
     from edge_msa.data.inspect import Inspection
     from edge_msa.data.utterances import Utterance
@@ -38,9 +40,7 @@ if TYPE_CHECKING:
     )
     from edge_msa.evaluation.evaluate import Evaluation
     from edge_msa.reporting.comparison import ReportComparison
-    from edge_msa.reporting.layers import LayerProfile
     from edge_msa.reporting.models import ModelBenchmark
-    from edge_msa.reporting.peers import PeerBenchmark
     from edge_msa.reporting.replay import ReportReplay
     from edge_msa.workflows.bench import (
         Benchmark,
@@ -200,10 +200,10 @@ _MODULES = {
         "UsageError",
     ),
     "edge_msa.evaluation.evaluate": ("Evaluation",),
-    "edge_msa.reporting.layers": ("LayerProfile",),
+    "edge_msa.benchmark.layer_profile": ("LayerProfile",),
     "edge_msa.reporting.models": ("ModelBenchmark",),
     "edge_msa.reporting.comparison": ("ReportComparison",),
-    "edge_msa.reporting.peers": ("PeerBenchmark",),
+    "edge_msa.benchmark.peer_table": ("PeerBenchmark",),
     "edge_msa.reporting.replay": ("ReportReplay",),
     "edge_msa.workflows.bench": (
         "Benchmark",

@@ -27,8 +27,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from edge_msa.benchmark.layer_profile import Layer, Peaks
 from edge_msa.errors import EdgeMsaError
-from edge_msa.reporting.layers import Layer, Peaks
 from edge_msa_calibrate.macs import count_macs
 from edge_msa_runtime.backends.base import BackendOptions
 from edge_msa_runtime.backends.onnxruntime_backend import open_inference_session

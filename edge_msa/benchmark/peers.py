@@ -38,6 +38,7 @@ from edge_msa.benchmark.other_quantizers import (
     onnxruntime_dynamic,
     open_on_backend,
 )
+from edge_msa.benchmark.peer_table import Kind, Ratio
 from edge_msa.benchmark.teachers import BACKEND as ONNXRUNTIME
 from edge_msa.benchmark.teachers import TeacherVariant, graph_variant, teacher_variants
 from edge_msa.console import activity
@@ -46,7 +47,6 @@ from edge_msa.errors import DataError
 from edge_msa.evaluation.predictors import session_inputs, session_predictor
 from edge_msa.evaluation.subsets import sample_rows
 from edge_msa.models.almt import AlmtConfig
-from edge_msa.reporting.peers import Kind, Ratio
 from edge_msa.training.load import load_model
 from edge_msa.training.tensors import Batch, SplitTensors
 from edge_msa_export.graphs.onnx_export import ExportableModule, export_onnx

@@ -35,9 +35,9 @@ from edge_msa.cli.options import (
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 if TYPE_CHECKING:
-    from edge_msa.reporting.layers import LayerProfile
+    from edge_msa.benchmark.layer_profile import LayerProfile
+    from edge_msa.benchmark.peer_table import PeerBenchmark
     from edge_msa.reporting.models import ModelBenchmark
-    from edge_msa.reporting.peers import PeerBenchmark
     from edge_msa.workflows.bench import Benchmark, Measurements
     from edge_msa.workflows.bench_asr import RecognizerBenchmark
     from edge_msa.workflows.bench_live import LiveMeasurement

@@ -6,11 +6,11 @@ import json
 
 from edge_msa.arguments import AnyPath, check_count, path_of
 from edge_msa.artifacts.files import write_text
+from edge_msa.benchmark.layer_profile import LayerProfile
 from edge_msa.benchmark.layers import PROFILED_BACKENDS, measure_peaks, profile_layers
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import activity
 from edge_msa.errors import BackendUnavailableError, UsageError
-from edge_msa.reporting.layers import LayerProfile
 from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle

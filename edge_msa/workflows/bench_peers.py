@@ -17,6 +17,7 @@ from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.benchmark.almt import torch_threads
 from edge_msa.benchmark.machine import describe_machine
+from edge_msa.benchmark.peer_table import Difference, PeerBenchmark, PeerRow
 from edge_msa.benchmark.peers import (
     Contender,
     Samples,
@@ -43,7 +44,6 @@ from edge_msa.evaluation.metrics import (
     metric_functions,
 )
 from edge_msa.evaluation.predictors import select_session_inputs
-from edge_msa.reporting.peers import Difference, PeerBenchmark, PeerRow
 from edge_msa.training.run_data import data_source_for_run, open_dataset_for_run
 from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.evaluate import neither_run_nor_bundle, open_dataset_of

@@ -13,6 +13,8 @@ from edge_msa.architecture_search.record import SearchRecord
 from edge_msa.architecture_search.table import NAME_COLUMNS, failure_lines, header, pareto_rows
 from edge_msa.arguments import AnyPath, path_of
 from edge_msa.artifacts.runs import INFO_NAME, load_run
+from edge_msa.benchmark.layer_profile import LayerProfile, format_layers
+from edge_msa.benchmark.peer_table import PeerBenchmark, format_peers
 from edge_msa.benchmark.records import BenchRecord, OtherRecord, load_records
 from edge_msa.console import full_width_tables, print_notes
 from edge_msa.errors import EdgeMsaError, UsageError
@@ -21,8 +23,6 @@ from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa.evaluation.reproduction.record import Reproduction
 from edge_msa.evaluation.reproduction.table import format_reproduction
 from edge_msa.reporting import Report, ReportPoint, format_tradeoff, join_points, write_report_page
-from edge_msa.reporting.layers import LayerProfile, format_layers
-from edge_msa.reporting.peers import PeerBenchmark, format_peers
 from edge_msa.reporting.points import headline_subset
 from edge_msa.reporting.sources import find_sources
 from edge_msa.reporting.text_sweep import TextSweep, format_sweep

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import edge_msa as em
+from edge_msa.benchmark.peer_table import PeerBenchmark
 from edge_msa.benchmark.random_bundles import random_bundle
 from edge_msa.errors import DataError, RunUsageError, UsageError
 from edge_msa.models.student import StudentConfig
-from edge_msa.reporting.peers import PeerBenchmark
 from edge_msa.workflows.bench_peers import bench_peers
 from edge_msa.workflows.report import report
 from tests.unit.edge_msa.toy_runs import DIMS, write_dataset, write_teacher

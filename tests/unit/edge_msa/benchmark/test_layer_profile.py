@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from edge_msa.benchmark.layer_profile import Layer, LayerProfile, Peaks
 from edge_msa.errors import EdgeMsaError
-from edge_msa.reporting.layers import Layer, LayerProfile, Peaks
 
 PEAKS = Peaks({"fp32": 1e9, "int8": 4e9}, 1e9)
 LAYERS = (

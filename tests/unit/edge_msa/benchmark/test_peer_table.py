@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from edge_msa.benchmark.peer_table import Difference, PeerBenchmark, PeerRow, Ratio
 from edge_msa.errors import EdgeMsaError
-from edge_msa.reporting.peers import Difference, PeerBenchmark, PeerRow, Ratio
 
 OURS = PeerRow(
     "bundle",
