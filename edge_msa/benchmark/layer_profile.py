@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_msa import result_tables
+from edge_msa.artifacts.schemas import check_schema
 from edge_msa.errors import EdgeMsaError
 from edge_msa.text_tables import format_number, text_table
 from edge_msa_runtime.wording import format_count
@@ -137,11 +138,7 @@ class LayerProfile(result_tables.Table):
         Raises:
             EdgeMsaError: The value is not one of this schema, or a key is missing or unknown.
         """
-        if value.get("record") != KIND or value.get("schema") != SCHEMA:
-            actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"
-            raise EdgeMsaError(
-                f"The record must be {KIND} of schema {SCHEMA}, got {actual}. Run edge-msa bench layers again."
-            )
+        check_schema(value, KIND, SCHEMA, title="a profile of layers", again="Run edge-msa bench layers again")
         fields = {name: item for name, item in value.items() if name not in {"record", "schema"}}
         try:
             fields["layers"] = tuple(Layer(**item) for item in fields["layers"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edge_msa import result_tables
+from edge_msa.artifacts.schemas import check_schema
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.metrics import describe
 from edge_msa.evaluation.metrics.units import describe_unit
@@ -148,11 +149,7 @@ class PeerBenchmark(result_tables.Table):
         Raises:
             EdgeMsaError: The value is not one of this schema, or a key is missing or unknown.
         """
-        if value.get("record") != KIND or value.get("schema") != SCHEMA:
-            actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"
-            raise EdgeMsaError(
-                f"The record must be {KIND} of schema {SCHEMA}, got {actual}. Run edge-msa bench peers again."
-            )
+        check_schema(value, KIND, SCHEMA, title="a comparison with peers", again="Run edge-msa bench peers again")
         fields = {name: item for name, item in value.items() if name not in {"record", "schema"}}
         try:
             fields["contenders"] = tuple(_row(item) for item in fields["contenders"])

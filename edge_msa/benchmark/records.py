@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from edge_msa.artifacts.files import write_text
+from edge_msa.artifacts.schemas import check_schema
 from edge_msa.errors import EdgeMsaError, RunError
 from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa_runtime.benchmark.bench import ComparedWith
@@ -134,14 +135,7 @@ class BenchRecord:
         Raises:
             EdgeMsaError: The value is not a benchmark of this schema, or a field is missing, unknown or wrong.
         """
-        schema = value.get("schema")
-        if value.get("record") != "bench" or schema != BENCH_SCHEMA:
-            is_newer = isinstance(schema, int) and schema > BENCH_SCHEMA
-            action = "Update edge-msa to read it" if is_newer else "Run edge-msa bench again"
-            raise EdgeMsaError(
-                f"The record must be a benchmark of schema {BENCH_SCHEMA}, got {value.get('record')!r} of schema "
-                f"{schema!r}. {action}."
-            )
+        check_schema(value, "bench", BENCH_SCHEMA, title="a benchmark", again="Run edge-msa bench again")
         try:
             return _adapter().validate_python(
                 {name: item for name, item in value.items() if name not in {"record", "schema"}}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.artifacts.files import write_text
+from edge_msa.artifacts.schemas import check_schema
 from edge_msa.console import activity, is_printed, report_progress
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.data.tasks import Task
@@ -277,9 +278,7 @@ class Evaluation(Table):
         Raises:
             EdgeMsaError: The value is not an evaluation of this schema, or a key is missing or unknown.
         """
-        if value.get("record") != "evaluation" or value.get("schema") != SCHEMA:
-            actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"
-            raise EdgeMsaError(f"The record must be an evaluation of schema {SCHEMA}, got {actual}. Evaluate again.")
+        check_schema(value, "evaluation", SCHEMA, title="an evaluation", again="Evaluate again")
         fields = {name: item for name, item in value.items() if name not in {"record", "schema"}}
         try:
             fields["source"] = Source(**fields["source"])

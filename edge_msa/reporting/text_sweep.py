@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_msa.artifacts.files import write_text
+from edge_msa.artifacts.schemas import check_schema
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.metrics import Comparison, describe, describe_coverage
 from edge_msa.evaluation.reproduction.record import SeedSummary
@@ -119,9 +120,7 @@ class TextSweep:
         Raises:
             EdgeMsaError: The value is not a sweep of this schema, or a key is missing or unknown.
         """
-        if value.get("record") != "sweep" or value.get("schema") != SCHEMA:
-            actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"
-            raise EdgeMsaError(f"The record must be a sweep of schema {SCHEMA}, got {actual}. Run the sweep again.")
+        check_schema(value, "sweep", SCHEMA, title="a sweep", again="Run the sweep again")
         fields = {name: item for name, item in value.items() if name not in {"record", "schema"}}
         try:
             points = tuple(_parse_point(item) for item in fields.pop("points"))

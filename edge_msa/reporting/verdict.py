@@ -120,17 +120,22 @@ def _ship(candidates: Sequence[ReportPoint], points: Sequence[ReportPoint], subs
     if tail is not None:
         facts.append(f"{tail} {format_latency(winner.latency(subset, tail))} ms")
     facts += list(_missing_facts(without, gate))[:1]
-    if winner.noise:
-        facts.append("measured on a noisy machine")
+    # The latency of a candidate that is too inaccurate decides nothing.
+    deciding = [*accurate, *([reference] if reference is not None and speedup is not None else [])]
+    noise = list(dict.fromkeys(text for point in deciding for text in point.noise))
+    if noise:
+        facts.append("the machine was noisy, so measure the latency again")
     rows = [point for point in points if point.target == winner.target]
     names = {point.name for point in rows}
+    verb = "Provisionally ship" if noise else "Ship"
     return Verdict(
         target=winner.target,
         decision="ship",
         row=point_ids(points)[points.index(winner)],
-        headline=f"Ship {_title(winner)}{f' ({winner.name})' if len(names) > 1 else ''}",
+        headline=f"{verb} {_title(winner)}{f' ({winner.name})' if len(names) > 1 else ''}",
         facts=facts,
-        reasons=[*_comparisons(winner, best, candidates, subset), *winner.noise, *_not_measured(rows, subset)],
+        reasons=[*_comparisons(winner, best, candidates, subset), *noise, *_not_measured(rows, subset)],
+        command=winner.latency_command if noise else None,
         speedup=speedup,
         difference=difference,
         without=without,
@@ -220,12 +225,14 @@ def _speed_fact(winner: ReportPoint, speedup: Value | None, subset: str) -> str:
         return f"p50 {format_latency(winner.latency(subset, 'p50'))} ms"
     if _is_equal_speed(speedup):
         return f"as fast as the teacher within {_noise(speedup)}"
-    interval = f" ({speedup.low:.1f} to {speedup.high:.1f})" if speedup.has_interval else ""
-    return f"{format_number(speedup.value, 2)}x as fast as the teacher{interval}"
+    interval = "no interval"
+    if speedup.has_interval:
+        interval = f"95 % interval {format_number(speedup.low, 2)} to {format_number(speedup.high, 2)}"
+    return f"{format_number(speedup.value, 2)}x as fast as the teacher ({interval})"
 
 
 def _noise(ratio: Value) -> str:
-    return "the intervals" if ratio.has_interval else f"{NOISE:.0%}".replace("%", " %")
+    return "the intervals" if ratio.has_interval else f"{NOISE:.0%}, no interval".replace("%", " %")
 
 
 def _accuracy_fact(winner: ReportPoint, difference: Value | None, subset: str) -> str:
@@ -267,13 +274,16 @@ def _comparisons(
         if point is winner:
             continue
         change = compare_points(winner, point, subset, gate)
-        value = "" if change is None or change.value is None else format_difference(gate, change.value)
+        value = ABSENT if change is None or change.value is None else format_difference(gate, change.value)
         if change is not None and change.low is not None and change.high is not None:
             value += f", 95 % interval {format_differences(gate, change.low, change.high)}"
+        else:
+            value += ", no interval"
         if not _is_as_accurate(point, best, subset):
             yield f"{_title(point)} is less accurate ({value})."
             continue
-        accuracy = f"is as accurate within noise ({value})"
+        within = " within noise" if change is not None and change.has_interval else ""
+        accuracy = f"is as accurate{within} ({value})"
         if not _is_as_fast(point, winner, subset):
             yield f"{_title(point)} {accuracy}, but slower (p50 {format_latency(point.latency(subset, 'p50'))} ms)."
             continue

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_msa.artifacts.schemas import check_schema
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.metrics.units import Unit
 from edge_msa.evaluation.reproduction.published import ModelName, PaperName
@@ -163,9 +164,7 @@ class Reproduction:
         Raises:
             EdgeMsaError: The value is not a reproduction of this schema, or a key is missing or unknown.
         """
-        if value.get("record") != "reproduction" or value.get("schema") != SCHEMA:
-            actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"
-            raise EdgeMsaError(f"The record must be a reproduction of schema {SCHEMA}, got {actual}. Reproduce again.")
+        check_schema(value, "reproduction", SCHEMA, title="a reproduction", again="Reproduce again")
         fields = {name: item for name, item in value.items() if name not in {"record", "schema"}}
         try:
             fields["variants"] = tuple(_variant(item) for item in fields["variants"])

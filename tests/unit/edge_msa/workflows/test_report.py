@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_msa.errors import UsageError
 from edge_msa.evaluation.reproduction.record import Reproduction, SeedSummary, VariantResult
-from edge_msa.workflows.report import write_report
+from edge_msa.workflows.report import report, write_report
 
 
 def reproduction() -> Reproduction:
@@ -63,3 +64,11 @@ def test_a_pipeline_does_not_list_its_own_runs_as_skipped(
     write_report([tmp_path], tmp_path / "report.html", in_pipeline=in_pipeline)
     assert ("bundle: a bundle, not a measurement" in (tmp_path / "report.html").read_text()) is not in_pipeline
     assert ("bundle: a bundle, not a measurement" in capsys.readouterr().err) is not in_pipeline
+
+
+@pytest.mark.parametrize("name", ["report.txt", "report", "report.HTM"])
+def test_an_unknown_format_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "reproduce.json").write_text(json.dumps(reproduction().to_json()))
+    with pytest.raises(UsageError, match=r"output must end in \.html, \.md, \.csv or \.json, got report"):
+        report(tmp_path, output=tmp_path / name)
+    assert not (tmp_path / name).exists()
