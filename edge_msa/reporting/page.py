@@ -304,11 +304,11 @@ def _metric_cell(row: Row, subset: str, metric: str, *, interval: bool = True) -
     return Cell(text, f"rows.{row.number - 1}.metrics.{subset}.{metric}", value.value)
 
 
-def _latency_cell(row: Row, subset: str, name: str) -> Cell:
+def _latency_cell(row: Row, subset: str, name: str, *, interval: bool = True) -> Cell:
     value = row.latency_ms.get(subset, {}).get(name)
     if value is None or value.value is None:
         return Cell(ABSENT)
-    text = format_latency(value, interval=True)
+    text = format_latency(value, interval=interval)
     return Cell(text, f"rows.{row.number - 1}.latency_ms.{subset}.{name}", value.value)
 
 
@@ -393,14 +393,15 @@ def _latency_grid(rows: Sequence[Row], subset: str, names: Sequence[str], axis: 
             [
                 Cell(f"{row.number} {row.label}"),
                 latency_bar(row.latency_ms[subset], row.distribution_ms.get(subset, ()), axis, row.precision),
-                *(_latency_cell(row, subset, name) for name in names),
+                # Intervals of the tail would leave no room for the distributions. The JSON has them.
+                *(_latency_cell(row, subset, name, interval=name == "p50") for name in names),
             ],
         )
         for row in rows
     ]
     scale = "logarithmic scale" if axis.is_log else "from 0"
     caption = f"Latency of one prediction on {subset}, ms"
-    return Grid(caption, ["model", f"distribution, {scale}", *names], lines)
+    return Grid(caption, ["model", f"distribution, {scale}", *names], lines, left=2)
 
 
 def _metrics_grid(figures: Figures) -> Grid | None:
@@ -427,14 +428,19 @@ def _metrics_grid(figures: Figures) -> Grid | None:
 
 def _conditions(figures: Figures) -> list[tuple[str, dict[str, str]]]:
     """Return the numbers of the rows that were measured under the same conditions, and the conditions."""
-    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[Row]] = {}
     for row in figures.rows:
         if row.machine and row.executed:
             processes = {"processes": str(row.processes)} if row.processes else {}
-            items = {**row.machine, **processes, **row.conditions}
-            items |= {"noise": " ".join(row.noise)} if row.noise else {}
-            groups.setdefault(tuple(items.items()), []).append(str(row.number))
-    return [(", ".join(numbers), dict(items)) for items, numbers in groups.items()]
+            groups.setdefault(tuple({**row.machine, **processes, **row.conditions}.items()), []).append(row)
+    return [(", ".join(str(row.number) for row in rows), dict(items) | _noise(rows)) for items, rows in groups.items()]
+
+
+def _noise(rows: Sequence[Row]) -> dict[str, str]:
+    """Return what disturbed all rows, then what disturbed each, by title."""
+    shared = [text for text in rows[0].noise if all(text in row.noise for row in rows)]
+    own = {f"noise of {row.number}": [text for text in row.noise if text not in shared] for row in rows}
+    return {name: " ".join(texts) for name, texts in {"noise": shared, **own}.items() if texts}
 
 
 def _commands(figures: Figures) -> Iterator[tuple[str, str]]:

@@ -33,6 +33,7 @@ from edge_msa.text_tables import ABSENT, format_kilobytes, format_number
 from edge_msa_runtime.backend_info import BACKEND_INFO
 from edge_msa_runtime.benchmark.bench import ComparedWith
 from edge_msa_runtime.benchmark.latency_statistics import FASTER, SLOWER
+from edge_msa_runtime.modalities import Subset
 
 NOISE = 0.1
 """Two measurements of the same graph can differ by this share of p50."""
@@ -42,6 +43,7 @@ RULE = (
     f"by p50; among those that are as fast (the benchmark found neither faster, or their intervals overlap; without "
     f"intervals, within {NOISE:.0%}), the smallest."
 ).replace("10%", "10 %")
+_SUBSET = re.compile(rf"\bof ({'|'.join(item.value for item in Subset)})\b")
 _MISSING = (("vision", "the camera"), ("audio", "the microphone"), ("language", "the words"))
 """Modalities in the order in which a verdict names them as missing, and what then is missing."""
 
@@ -122,7 +124,7 @@ def _ship(candidates: Sequence[ReportPoint], points: Sequence[ReportPoint], subs
     facts += list(_missing_facts(without, gate))[:1]
     # The latency of a candidate that is too inaccurate decides nothing.
     deciding = [*accurate, *([reference] if reference is not None and speedup is not None else [])]
-    noise = list(dict.fromkeys(text for point in deciding for text in point.noise))
+    noise = list(dict.fromkeys(text for point in deciding for text in _noise_on(point, subset)))
     if noise:
         facts.append("the machine was noisy, so measure the latency again")
     rows = [point for point in points if point.target == winner.target]
@@ -140,6 +142,16 @@ def _ship(candidates: Sequence[ReportPoint], points: Sequence[ReportPoint], subs
         difference=difference,
         without=without,
     )
+
+
+def _noise_on(point: ReportPoint, subset: str) -> Iterator[str]:
+    """Yield what makes the latency on a subset less reliable: that of the machine, and of the row with its name."""
+    for text in point.noise:
+        named = _SUBSET.search(text)
+        if named is None:
+            yield text
+        elif named[1] == subset:
+            yield f"{_title(point)}: {text}"
 
 
 def _gain(value: float, metric: str) -> float:

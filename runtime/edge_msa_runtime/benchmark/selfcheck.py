@@ -81,7 +81,7 @@ def check_machine(job: Job, plan: Plan, checks: int, on_check: Callable[[int, in
 def measure_overhead_us() -> float:
     """Return the p50 of calls that do nothing, in microseconds: what the measurement adds to each latency."""
     (milliseconds,) = time_interleaved([_do_nothing], _OVERHEAD_CALLS, 20)
-    return statistics.median(milliseconds) * 1e3
+    return float(statistics.median(milliseconds)) * 1e3
 
 
 def format_selfcheck(result: SelfCheck) -> list[str]:

@@ -403,3 +403,14 @@ def test_both_ways_to_the_dark_theme_have_the_same_colors() -> None:
     dark = re.findall(r"color-scheme: dark;(.*?)\}", PALETTE, re.DOTALL)
     assert len(dark) == 2
     assert dark[0].split() == dark[1].split()
+
+
+def test_rows_with_other_noise_share_their_conditions(outline: Parse) -> None:
+    machine = {"machine": "a laptop"}
+    shared, own = "Other programs used 40% of the CPU time.", "The p50 of lav differs by 20% between processes."
+    rows = [
+        replace(point("fp32", 0.5, 0.8), machine=machine, noise=(shared,)),
+        replace(point("int8", 0.4, 0.8), machine=machine, noise=(shared, own)),
+    ]
+    text = " ".join(outline(render_report(Report(TITLE, rows))).text.split())
+    assert f"All rows machine a laptop noise {shared} noise of 2 {own}" in text

@@ -132,6 +132,14 @@ def test_noise_of_a_row_that_decides_nothing_does_not_count() -> None:
     assert (verdict.headline, verdict.command) == ("Ship int8 on ONNX Runtime", None)
 
 
+@pytest.mark.parametrize(("subset", "is_noisy"), [("lav", True), ("la", False)])
+def test_only_noise_on_the_subset_of_the_verdict_counts(subset: str, is_noisy: bool) -> None:
+    text = f"The p50 of {subset} differs by 37% between processes."
+    verdict = verdict_of(replace(model("int8", 0.80, 0.5), noise=(text,)))
+    assert verdict.headline.startswith("Provisionally") is is_noisy
+    assert verdict.reasons == ([f"int8 on ONNX Runtime: {text}"] if is_noisy else [])
+
+
 def test_only_the_precision_that_export_chose_is_shipped() -> None:
     verdict = verdict_of(model("int8", 0.8, 0.5), replace(model("fp16", 0.9, 0.1), chosen=False))
     assert verdict.headline == "Ship int8 on ONNX Runtime"
