@@ -218,13 +218,18 @@ def _compare(actual: dict[str, Any], expected: dict[str, Any]) -> dict[str, floa
     return {name: float(np.abs(np.asarray(actual[name]) - np.asarray(expected[name])).max()) for name in actual}
 
 
+def _format_median(row: dict[str, Any]) -> str:
+    median = row["latency_ms"]["p50"]
+    return "from too few predictions" if median is None else f"{median['value']:.3f}"
+
+
 def _format_result(result: dict[str, Any]) -> str:
     title = f"{result['bundle']} {result['precision']}"
     if "build" not in result:
         return f"{title}: not built, exit code {result['build_exit_code']}"
     golden = max(check["difference"] for check in result["verify"]["checks"])
     differences = ", ".join(f"{name} {value:.1e}" for name, value in result["onnxruntime_differences"].items())
-    latencies = ", ".join(f"{row['subset']} {row['p50_ms']:.3f}" for row in result["bench"]["latencies"])
+    latencies = ", ".join(f"{row['subset']} {_format_median(row)}" for row in result["bench"]["latencies"])
     seconds = sum(graph["seconds"] for graph in result["build"])
     return (
         f"{title}: {'agrees' if result['passed'] else 'DIFFERS'}; "

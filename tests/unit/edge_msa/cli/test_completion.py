@@ -13,7 +13,7 @@ from edge_msa.cli import run
     ("line", "completions"),
     [
         ("edge-msa ex", {"export", "explain"}),
-        ("edge-msa bench s", {"streams", "students"}),
+        ("edge-msa bench s", {"selfcheck", "streams", "students"}),
         ("edge-msa devices ", {"list", "show"}),
         ("edge-msa export --target raspberry", {"raspberry-pi", "raspberry-pi-5"}),
         ("edge-msa devices show laptop-x86-a", {"laptop-x86-avx2"}),

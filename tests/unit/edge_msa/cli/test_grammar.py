@@ -26,6 +26,7 @@ ARGUMENTS = {
     "bench asr": ["BUNDLE"],
     "bench bundle": ["BUNDLES"],
     "bench layers": ["BUNDLE"],
+    "bench selfcheck": ["BUNDLE"],
     "bench live": ["BUNDLE"],
     "bench models": ["MODELS"],
     "bench peers": ["MODELS"],
