@@ -246,7 +246,11 @@ def _tradeoff_mark(
     name = "teacher" if row.kind == "teacher" else "ship" if is_shipped else ""
     lowest = y.position(_number(point.metric) if point.metric.low is None else point.metric.low)
     # Outside the link, whose accessible name need not contain it.
-    return mark + _text(f"{left:.2f}%", f"{100 - lowest:.2f}%", name, dy="1.1em") if name else mark
+    if not name:
+        return mark
+    # On a narrow screen, a label in the middle would leave the page.
+    anchor, dx = ("end", "8") if left > 90.0 else ("middle", "0")
+    return mark + _text(f"{left:.2f}%", f"{100 - lowest:.2f}%", name, dx=dx, dy="1.1em", anchor=anchor)
 
 
 def describe_point(row: Row, latency: Value, value: Value, metric: str) -> str:

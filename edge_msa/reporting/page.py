@@ -382,6 +382,8 @@ def _latency_panels(figures: Figures) -> list[Panel]:
         names = [name for name in _PERCENTILES if any(name in row.latency_ms[subset] for row in rows)]
         values = [item.value for row in rows for name, item in row.latency_ms[subset].items() if name in names]
         values += [value for row in rows for value in row.distribution_ms.get(subset, ())[1:-1]]
+        medians = [row.latency_ms[subset]["p50"] for row in rows if "p50" in row.latency_ms[subset]]
+        values += [end for item in medians for end in (item.low, item.high)]
         axis = latency_axis([value for value in values if value])
         panels.append(Panel(_latency_grid(rows, subset, names, axis), subset, "", subset == figures.subset))
     return panels
