@@ -184,7 +184,7 @@ def _notes(profile: LayerProfile) -> Iterator[str]:
     peaks = ", ".join(f"{value / 1e9:.0f} GMAC/s {name}" for name, value in profile.peaks.macs_per_second.items())
     yield (
         f"bound us: the roofline of this machine, measured: {peaks}, {profile.peaks.bytes_per_second / 1e9:.1f} GB/s. "
-        f"Its sum is {profile.bound_us:.1f} us. {_error(profile)}"
+        f"The bounds add up to {profile.bound_us:.1f} us. {_error(profile)}"
     )
     yield "Profiling adds to the time of every layer. `edge-msa bench` measures the latency without it."
 
@@ -193,4 +193,4 @@ def _error(profile: LayerProfile) -> str:
     if not profile.bound_us:
         return "No layer has MACs or bytes."
     factor = profile.total_us / profile.bound_us
-    return f"The layers take {factor:.1f} times as long, so it is no estimate of their time."
+    return f"The layers take {factor:.1f} times as long, so the bounds do not estimate their time."

@@ -208,7 +208,7 @@ def _profile_onnxruntime(graph: Path, precision: str, threads: int, num_runs: in
     nodes = [item for item in events if item.get("cat") == "Node" and item["name"].endswith("_kernel_time")]
     count = len(nodes) // (_WARMUP_RUNS + num_runs)
     if [item["args"]["op_name"] for item in nodes[:count]] != [node.op_type for node in model.graph.node]:
-        raise EdgeMsaError("The profile of ONNX Runtime does not fit its optimized graph. Use --backend openvino.")
+        raise EdgeMsaError("The profile of ONNX Runtime does not match its optimized graph. Use --backend openvino.")
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     layers = []
     for index, node in enumerate(model.graph.node):

@@ -213,8 +213,8 @@ def bench_selfcheck(
 ) -> None:
     """Check whether this machine is fit for measuring.
 
-    Compares a bundle with itself, which must show no difference, and with itself prolonged by 10 %, which must be
-    found. Prints the smallest difference that is usually found, and the overhead of the measurement.
+    Each check measures a bundle twice as it is, which must show no difference, and once slowed down by 10 %, which must
+    show one. Prints the smallest difference that is usually found, and the overhead of the measurement.
 
     Example:
         edge-msa bench selfcheck bundle-laptop --checks 20
@@ -524,8 +524,8 @@ def bench_layers(
 ) -> None:
     """Measure where the time of a bundle goes: time, MACs and precision of every layer that a backend executes.
 
-    Prints the slowest layers beside the roofline of this machine, the shares of the precisions, and what changes of
-    layouts and types cost.
+    Prints the slowest layers beside the roofline of this machine, the share of the time in each precision, and the
+    share in reformats: layers that only change the layout or the element type.
 
     Example:
         edge-msa bench layers bundle-laptop --backend onnxruntime --precision int8

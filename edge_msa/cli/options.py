@@ -250,7 +250,7 @@ FaceModel = Annotated[
 ]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=256, help="CPU threads of one prediction.")]
 Repeats = Annotated[
-    int, typer.Option("--repeats", metavar="N", min=1, help="Timed calls of each graph or modality subset.")
+    int, typer.Option("--repeats", metavar="N", min=1, help="Total timed calls of each graph or modality subset.")
 ]
 HOST_HELP = "Measure on this device over ssh. The bundle is copied there, verified, measured and removed."
 Host = Annotated[

@@ -37,16 +37,16 @@ def report(
         INPUT,
     ] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Compare two reports, pages or folders with records, instead.")
+        bool, typer.Option("--compare", help="Print what changed between two reports: pages or folders with records.")
     ] = False,
     replay: Annotated[
-        bool, typer.Option("--replay", help="Run the commands in a page again, and check its figures, instead.")
+        bool, typer.Option("--replay", help="Run the commands in a page again, and check its figures.")
     ] = False,
     fail_on_regression: Annotated[
         bool,
         typer.Option(
             "--fail-on-regression",
-            help="With --compare: exit with 3 if a figure got worse beyond noise. With --replay: if one changed.",
+            help="Exit with code 3 if a figure got worse by more than noise (--compare) or changed (--replay).",
         ),
     ] = False,
     json: Json = False,
@@ -102,7 +102,7 @@ def _check_reports(paths: list[Path], *, compare: bool, fail: bool, json: bool) 
     if json:
         print_json(result)
     if fail and found:
-        raise FiguresChangedError(f"{found} of the figures {what}. The table has them.")
+        raise FiguresChangedError(f"{found} of the figures {what}. The table lists them.")
 
 
 def explain(

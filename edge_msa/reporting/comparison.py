@@ -134,7 +134,7 @@ def compare_figures(
             "Pass two reports of the same models."
         )
     same_data = _data_key(before) == _data_key(after)
-    notes = [] if same_data else ["The reports use other data, so their accuracies are not compared."]
+    notes = [] if same_data else ["The reports use different data, so their accuracies are not compared."]
     changes: list[Change] = []
     for name in common:
         pair = (points_before or {}).get(name), (points_after or {}).get(name)
@@ -142,7 +142,7 @@ def compare_figures(
             changes += _metric_changes(first[name], second[name], before.metric, *pair)
         changes += _cost_changes(first[name], second[name])
     if any(_machine(first[name]) != _machine(second[name]) for name in common):
-        notes.append("The machines or versions differ, so latencies are not compared where they do.")
+        notes.append("The machine or versions of some rows differ, so the latencies of these rows are not compared.")
     return ReportComparison(
         tuple(changes),
         tuple(name for name in second if name not in first),

@@ -319,8 +319,8 @@ def bench_selfcheck(
 ) -> Measurements:
     """Check whether this machine is fit for measuring.
 
-    Compares a bundle with itself, which must show no difference, and with itself prolonged by 10 %, which must be
-    found. Its row has `fit`, `found`, `false_alarms`, `resolution` and `overhead_us`.
+    Each check measures a bundle twice as it is, which must show no difference, and once slowed down by 10 %, which must
+    show one. The row of the result has `fit`, `found`, `false_alarms`, `resolution` and `overhead_us`.
 
     Args:
         bundle: The bundle.

@@ -51,7 +51,7 @@ class Job:
     Attributes:
         bundle: folder of the bundle.
         options: arguments of `load` after the bundle, by name.
-        slowdown: share of its time by which each prediction is prolonged, to check that this is found.
+        slowdown: share of its time by which each prediction is slowed down, to check that this is found.
     """
 
     bundle: str

@@ -43,7 +43,7 @@ class SelfCheck:
 
 
 def check_machine(job: Job, plan: Plan, checks: int, on_check: Callable[[int, int], None] | None = None) -> SelfCheck:
-    """Compare a bundle with itself, and with itself prolonged by 10 %.
+    """Compare a bundle with itself, and with itself slowed down by 10 %.
 
     Args:
         job: the session.

@@ -75,7 +75,7 @@ class Worker:
         session: an open session, whose graphs are loaded.
         subsets: subsets that are measured.
         text: language input that replaces the golden one.
-        slowdown: share of its time by which each prediction is prolonged, to check that this is found.
+        slowdown: share of its time by which each prediction is slowed down, to check that this is found.
     """
 
     def __init__(

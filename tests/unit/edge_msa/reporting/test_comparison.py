@@ -107,14 +107,14 @@ def test_latencies_of_other_machines_are_not_compared() -> None:
     comparison = compare_figures(figures(row()), figures(other))
 
     assert not comparison.regressions
-    assert any("machines" in note for note in comparison.notes)
+    assert any("machine or versions" in note for note in comparison.notes)
 
 
 def test_accuracies_on_other_data_are_not_compared() -> None:
     comparison = compare_figures(figures(row()), figures(row(metrics=metric(0.9)), digest="other"))
 
     assert not [item for item in comparison.changes if item.figure.startswith("MAE")]
-    assert any("other data" in note for note in comparison.notes)
+    assert any("different data" in note for note in comparison.notes)
 
 
 def test_rows_of_one_report_only_are_listed() -> None:
