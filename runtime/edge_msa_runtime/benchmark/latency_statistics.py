@@ -6,7 +6,8 @@ because the layout of memory differs. All functions therefore take one array per
 - Intervals are block bootstraps: processes are drawn with replacement, then blocks of consecutive samples within each
   (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"). Few processes show too little
   variance between them, so intervals are widened by the ratio of the quantiles of Student's t and the normal
-  distribution.
+  distribution. A bootstrap draws no sample above the largest one, so the interval of a percentile also includes that of
+  the order statistics, with the variance of the counts per block (binomial interval with overdispersion).
 - A percentile needs enough samples (MLPerf Inference Rules, "Early Stopping": 64 for the 90th, 662 for the 99th).
 - Outliers are classified by Tukey's fences, as in Criterion.rs.
 - Comparisons use the ratio of medians of interleaved blocks, which drift affects equally.
@@ -132,6 +133,9 @@ def summarize(processes: Sequence[ArrayLike], seed: int = 0) -> dict[str, Measur
     names = [*allowed, "mean"]
     if len(arrays) > 1 and len(pooled) >= min_samples(PERCENTILES["p50"]):
         ends = _bootstrap(arrays, quantiles, np.random.default_rng(seed))
+        ranks = np.array([_order_statistics(arrays, quantile) for quantile in quantiles])
+        ends[:-1, 0] = np.minimum(ends[:-1, 0], ranks[:, 0])
+        ends[:-1, 1] = np.maximum(ends[:-1, 1], ranks[:, 1])
         measured = {
             name: _widen(float(value), float(low), float(high), len(arrays))
             for name, value, (low, high) in zip(names, values, ends)
@@ -303,6 +307,23 @@ def _bootstrap(arrays: Sequence[Array], quantiles: Sequence[float], random: np.r
     tail = (1 - _CONFIDENCE) / 2
     ends: Array = np.quantile(drawn, [tail, 1 - tail], axis=0).T
     return ends
+
+
+def _order_statistics(arrays: Sequence[Array], quantile: float) -> tuple[float, float]:
+    """Return the samples between whose ranks the true percentile is.
+
+    The number of samples below a percentile is binomial if samples are independent. Its variance is multiplied by that
+    of the counts per block, relative to independent samples.
+    """
+    pooled = np.sort(np.concatenate(arrays))
+    value = np.quantile(pooled, quantile)
+    blocks = [block for one in arrays for block in np.array_split(one, max(1, len(one) // BLOCK_SIZE))]
+    counts = np.array([(block > value).sum() for block in blocks])
+    independent = np.mean([len(block) for block in blocks]) * quantile * (1 - quantile)
+    excess = max(1.0, float(counts.var(ddof=1)) / float(independent)) if len(blocks) > 1 else 1.0
+    center, width = len(pooled) * quantile, _NORMAL * math.sqrt(len(pooled) * quantile * (1 - quantile) * excess)
+    low, high = math.floor(center - width) - 1, math.ceil(center + width)
+    return float(pooled[max(0, low)]), float(pooled[min(len(pooled) - 1, high)])
 
 
 def _widen(value: float, low: float, high: float, processes: int) -> Measured:
