@@ -52,7 +52,10 @@ def suggest_for_data(file: str | Path, inspection: Inspection, *, task: str | No
     return shlex.join([*words, *options, "--output-dir", "words"])
 
 
-def _open_page(values: Values) -> Words:
+def _open_page(values: Values) -> Words | None:
+    """Return what opens the page. Other formats are no pages, and --compare and --replay write none."""
+    if values["output"].suffix != ".html" or values.get("compare") or values.get("replay"):
+        return None
     return ["python", "-m", "webbrowser", values["output"]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -274,7 +275,7 @@ def _find(content: object, path: str) -> float | None:
     """Return the number at a path such as `rows.0.metrics.lav.mae`, or the `value` of the object there."""
     for name in path.split("."):
         if isinstance(content, list):
-            content = content[int(name)] if name.isdigit() and int(name) < len(content) else None
+            content = content[int(name)] if name.isdecimal() and int(name) < len(content) else None
         else:
             content = content.get(name) if isinstance(content, dict) else None
     if isinstance(content, dict):
@@ -288,6 +289,9 @@ def _shows(text: str, value: float) -> bool:
     if found is None:
         return False
     number = found[0]
+    if not math.isfinite(float(number)):
+        return False
     mantissa, _, exponent = number.lower().partition("e")
     digits = len(mantissa.partition(".")[2]) - int(exponent or 0)
-    return any(abs(float(number) - shown) <= 0.51 * 10.0**-digits for shown in (value, 100 * value, value / 1000))
+    rounding = 0.51 * float(f"1e{-digits}")
+    return any(abs(float(number) - shown) <= rounding for shown in (value, 100 * value, value / 1000))

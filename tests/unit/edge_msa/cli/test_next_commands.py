@@ -181,3 +181,16 @@ def test_after_a_text_model_of_a_corpus_with_frames_its_teacher_is_trained() -> 
     expected = "edge-msa train --data clips.npz --text-model words --output-dir teacher"
     assert _next_command(Path("words"), corpora({"audio": 44})) == expected
     assert _next_command(Path("words"), corpora({})) == "edge-msa calibrate words --output-dir calibrated"
+
+
+@pytest.mark.parametrize(
+    ("values", "opens"),
+    [
+        ({"output": Path("report.html")}, True),
+        ({"output": Path("report.csv")}, False),
+        ({"output": Path("report.html"), "compare": True}, False),
+        ({"output": Path("report.html"), "replay": True}, False),
+    ],
+)
+def test_only_a_written_page_of_a_report_is_opened(values: dict[str, Any], *, opens: bool) -> None:
+    assert (suggest_next("report", values) is not None) == opens

@@ -118,6 +118,8 @@ def test_other_commands_and_options_are_refused(command: str) -> None:
         ('<data value="0.4" data-figure="rows.0.metrics.lav.mae">0.500</data>', 1),
         ('<data value="0.5" data-figure="rows.9.metrics.lav.mae">0.500</data>', 1),
         ('<data value="1.0" data-figure="rows.0.latency_ms.lav.p50">0.10</data>', 1),
+        ('<data value="0.5" data-figure="rows.0.metrics.lav.mae">1e999</data>', 1),
+        ('<data value="0.5" data-figure="rows.\u00b2.metrics.lav.mae">0.500</data>', 1),
     ],
 )
 def test_a_false_figure_in_the_text_of_a_page_is_found(data: str, found: int) -> None:
