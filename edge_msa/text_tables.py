@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from edge_msa.console import table_width
-from edge_msa_runtime.benchmark.latency_statistics import Measured
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.benchmark.latency_statistics import Measured
 
 ABSENT = "-"
 _GAP = "  "

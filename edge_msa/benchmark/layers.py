@@ -33,6 +33,7 @@ from edge_msa_calibrate.macs import count_macs
 from edge_msa_runtime.backends.base import BackendOptions
 from edge_msa_runtime.backends.onnxruntime_backend import open_inference_session
 from edge_msa_runtime.backends.openvino_backend import OpenVinoBackend
+from edge_msa_runtime.vendor_packages import import_package
 
 PROFILED_BACKENDS = ("openvino", "onnxruntime")
 _WARMUP_RUNS = 10
@@ -190,8 +191,7 @@ def _source_type(port: Any) -> str:
 
 def _profile_onnxruntime(graph: Path, precision: str, threads: int, num_runs: int) -> list[Layer]:
     del precision  # is part of the graph
-    import onnxruntime
-
+    onnxruntime = import_package("onnxruntime")
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as folder:
         optimized = Path(folder) / "optimized.onnx"
         settings = onnxruntime.SessionOptions()

@@ -22,6 +22,7 @@ from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.errors import BackendUnavailableError
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.session import Session
+from edge_msa_runtime.vendor_packages import import_package
 
 FP32 = "fp32"
 NNCF_SAMPLES = 300
@@ -34,8 +35,7 @@ Quantize = Callable[[Path, Path], Path]
 
 def onnxruntime_dynamic(graph: Path, folder: Path) -> Path:
     """Quantize a graph with `onnxruntime.quantization.quantize_dynamic` and its defaults."""
-    from onnxruntime.quantization import quantize_dynamic
-
+    quantize_dynamic = import_package("onnxruntime.quantization").quantize_dynamic
     path = folder / f"dynamic-{graph.name}"
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it recommends a step that does not change these graphs
@@ -62,7 +62,7 @@ def nncf_default(recorded: Mapping[str, list[Inputs]]) -> Quantize:
         import nncf
     except ImportError as error:
         raise BackendUnavailableError(f"nncf is not installed ({error}). Run: pip install nncf") from None
-    import openvino
+    openvino = import_package("openvino")
 
     def quantize(graph: Path, folder: Path) -> Path:
         inputs = recorded.get(graph.name)
