@@ -113,7 +113,7 @@ def _format_comparison(record: BenchRecord, item: ComparedWith) -> str:
     name = f"{item.backend} {item.precision}" + ("" if item.bundle == record.name else f" of {item.bundle}")
     return (
         f"{record.name}, {record.backend} {record.precision} compared with {name}: {item.verdict}, "
-        f"{format_measured(item.ratio)} times its p50 on {item.subset}"
+        f"{format_measured(item.ratio)} times its p50 on {item.subset}."
     )
 
 

