@@ -109,8 +109,8 @@ def tradeoff_chart(figures: Figures, subset: str, metric: str, winners: Collecti
     x, y = _latency_axis(points), _metric_axis([item.metric for item in points], name)
     parts = [*_grid(y, name), *_latency_ticks(x)]
     is_default = (subset, metric) == (figures.subset, figures.metric)
-    front = [item for item in points if item.row.pareto] if is_default else []
-    parts += _pareto_line(front, x, y)
+    optimal = [item for item in points if item.row.pareto] if is_default else []
+    parts += _pareto_line(optimal, x, y)
     offsets = _label_offsets([(x.position(_number(p.latency)), y.position(_number(p.metric))) for p in points])
     ordered = sorted(zip(points, offsets, strict=True), key=lambda pair: pair[0].row.id in winners)
     for point, offset in ordered:
@@ -156,7 +156,7 @@ def latency_bar(latency: Mapping[str, Value], quantiles: Sequence[float], axis: 
 
     Args:
         latency: Percentiles.
-        quantiles: Equidistant quantiles of the distribution, the extremes included. If they are known, the bar is a
+        quantiles: Equidistant quantiles of the distribution, from the minimum to the maximum. If they are known, the bar is a
             strip between the 5 % and the 95 % quantile that is darker where the latencies are closer together.
         axis: The scale.
         precision: Determines the color.
@@ -267,9 +267,9 @@ def _whiskers(point: _Point, x: Axis, y: Axis, left: float, top: float) -> Itera
         yield _line(x.position(point.latency.low), top, x.position(point.latency.high), top, "whisker")
 
 
-def _pareto_line(front: Sequence[_Point], x: Axis, y: Axis) -> Iterator[Markup]:
-    """Yield the steps between the rows on the front: what is reached at each latency."""
-    ends = sorted((x.position(_number(point.latency)), y.position(_number(point.metric))) for point in front)
+def _pareto_line(optimal: Sequence[_Point], x: Axis, y: Axis) -> Iterator[Markup]:
+    """Yield the steps between the rows on the Pareto front: what is reached at each latency."""
+    ends = sorted((x.position(_number(point.latency)), y.position(_number(point.metric))) for point in optimal)
     for (left, top), (right, above) in itertools.pairwise(ends):
         yield _line(left, top, right, top, "pareto")
         yield _line(right, top, right, above, "pareto")
