@@ -156,8 +156,8 @@ def latency_bar(latency: Mapping[str, Value], quantiles: Sequence[float], axis: 
 
     Args:
         latency: Percentiles.
-        quantiles: Equidistant quantiles of the distribution, from the minimum to the maximum. If they are known, the bar
-            is a strip between the 5 % and the 95 % quantile that is darker where the latencies are closer together.
+        quantiles: Equidistant quantiles of the distribution, from the minimum to the maximum. If they are known, the
+            bar is a strip between the 5 % and the 95 % quantile that is darker where latencies are closer together.
         axis: The scale.
         precision: Determines the color.
     """
