@@ -11,8 +11,10 @@ import dataclasses
 import io
 import logging
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +42,9 @@ def onnxruntime_dynamic(graph: Path, folder: Path) -> Path:
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it recommends a step that does not change these graphs
     try:
-        quantize_dynamic(graph, path)
+        # onnx names temporary files with uuid1, which stores a clock in /var/lib.
+        with mock.patch.object(uuid, "uuid1", uuid.uuid4):
+            quantize_dynamic(graph, path)
     finally:
         logging.disable(previous)
     return path
