@@ -25,6 +25,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 }
 """The commands that a report may name, and their options. Options that start other programs, write files or reach other
 machines are not among them: a page may come from anyone."""
+_LARGEST: Mapping[str, int] = {"--repeats": 100_000, "--processes": 100, "--threads": 256}
+"""Largest values of options, so that a page cannot keep a machine busy for days."""
 _DATA = re.compile(r'<data value="([^"]*)" data-figure="([^"]*)">(.*?)</data>', re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
 _ROUNDING = 1e-4
@@ -118,9 +120,13 @@ def parse_command(text: str) -> list[str]:
         word = rest.pop(0)
         if not word.startswith("-"):
             models += 1
-        elif word not in ALLOWED[command] or not rest or rest.pop(0).startswith("-"):
+            continue
+        if word not in ALLOWED[command] or not rest or rest[0].startswith("-"):
             options = ", ".join(sorted(ALLOWED[command]))
             raise UsageError(f"An option of {command} must be one of {options}, got {word!r}. It was not run.")
+        value, largest = rest.pop(0), _LARGEST.get(word)
+        if largest is not None and not (value.isdecimal() and len(value) < 10 and 0 < int(value) <= largest):
+            raise UsageError(f"{word} must be from 1 to {largest}, got {value[:20]!r}. The command was not run.")
     if not models:
         raise UsageError(f"A command must name a model, got {text!r}. It was not run.")
     # Without the sub-command, `bench` would run the sub-command that a model is named after.

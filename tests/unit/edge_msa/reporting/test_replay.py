@@ -99,6 +99,8 @@ def test_bench_always_gets_its_sub_command() -> None:
         "edge-msa evaluate x --output /etc/passwd",
         "edge-msa bench x --host user@device",
         "edge-msa bench x --ssh-option ProxyCommand=evil",
+        "edge-msa bench x --repeats 1000000000000",
+        "edge-msa bench x --processes 0",
         "edge-msa evaluate x --data",
         "edge-msa evaluate --split test",
         "edge-msa evaluate 'x",
