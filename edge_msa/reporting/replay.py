@@ -126,7 +126,7 @@ def parse_command(text: str) -> list[str]:
             raise UsageError(f"An option of {command} must be one of {options}, got {word!r}. It was not run.")
         value, largest = rest.pop(0), _LARGEST.get(word)
         if largest is not None and not (value.isdecimal() and len(value) < 10 and 0 < int(value) <= largest):
-            raise UsageError(f"{word} must be from 1 to {largest}, got {value[:20]!r}. The command was not run.")
+            raise UsageError(f"{word} must be from 1 to {largest}, got {value[:20]!r}. It was not run.")
     if not models:
         raise UsageError(f"A command must name a model, got {text!r}. It was not run.")
     # Without the sub-command, `bench` would run the sub-command that a model is named after.
