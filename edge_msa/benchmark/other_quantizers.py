@@ -60,13 +60,10 @@ def nncf_default(recorded: Mapping[str, list[Inputs]]) -> Quantize:
     Raises:
         BackendUnavailableError: NNCF is not installed.
     """
+    openvino = import_package("openvino")  # before NNCF, which would import it with its telemetry
     # NNCF reports its use to a server when it is imported, unless this variable is set.
     os.environ.setdefault("NNCF_CI", "1")
-    try:
-        import nncf
-    except ImportError as error:
-        raise BackendUnavailableError(f"nncf is not installed ({error}). Run: pip install nncf") from None
-    openvino = import_package("openvino")
+    nncf = import_package("nncf")
 
     def quantize(graph: Path, folder: Path) -> Path:
         inputs = recorded.get(graph.name)

@@ -19,6 +19,8 @@ from edge_msa.reporting.replay import ReportReplay, check_figures, check_page, p
 from edge_msa.workflows.api import OnProgress, api
 
 RAN = "ran"
+LIMIT_SECONDS = 1800.0
+"""A command of a page that runs longer is stopped."""
 
 
 @api
@@ -26,7 +28,8 @@ def replay_report(page: AnyPath, *, verbose: bool = False, on_progress: OnProgre
     """Run the commands in a report again, and mark each of its figures as held, changed or not testable here.
 
     Only `edge-msa evaluate` and `edge-msa bench` are run, with the options that `report` writes, never in a shell. They
-    run in the working folder, because models and data have the paths in the page, and write into a temporary folder.
+    run in the working folder, because models and data have the paths in the page, and write into a temporary folder. A
+    command that takes longer than half an hour is stopped.
 
     Args:
         page: A page or JSON file that `report` wrote.
@@ -66,7 +69,10 @@ def _run(command: str, output: Path) -> str:
         return f"refused: {error}"
     words: Sequence[str] = [sys.executable, "-m", "edge_msa", *arguments, "--output", str(output)]
     print_progress(f"Running {command}")
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"failed: it took longer than {LIMIT_SECONDS:g} s"
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         return f"failed: {lines[-1].removeprefix('edge-msa: ')}"

@@ -33,6 +33,7 @@ _REQUIREMENTS = {
     "ctranslate2": "'edge-msa-runtime[asr]'",
     "distributed": "'edge-msa[cluster]'",
     "vaderSentiment": "'edge-msa[vader]'",
+    "nncf": "'edge-msa[peers]'",
 }
 # Only one thread at a time may replace sys.stderr.
 _LOCK = threading.RLock()
