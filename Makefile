@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODELS := $(VENV)/.models
 
-.PHONY: help install pretrained demo demo-long demo-media test test-all coverage test-aarch64 test-pythons soak docs docs-serve lint format bench clean
+.PHONY: help install pretrained demo demo-long demo-media test test-all test-aarch64 test-pythons soak docs docs-serve lint format bench clean
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -66,10 +66,7 @@ PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadgro
 test: $(MODELS) ## run the tests in random order, without the slow ones
 	$(PYTEST) -m "not slow" tests
 
-test-all: $(MODELS) ## run the remaining slow tests
-	$(PYTEST) -m slow tests
-
-coverage: $(MODELS) ## run all tests and print their line coverage, at least 92 %; takes three times as long
+test-all: $(MODELS) ## run all tests, also the slow ones, and print their line coverage, at least 92 %
 	$(PYTEST) --cov --cov-report=term:skip-covered tests
 
 test-aarch64: $(STAMP) ## run ARM bundles on an emulated ARM processor, set up on first use (QEMU, debootstrap)
