@@ -49,7 +49,8 @@ def run_readme(bundle: Path, site: Path, environment: dict[str, str]) -> str:
     return "\n".join([*output, run(sys.executable, "-W", "error", "-c", code)])
 
 
-@pytest.mark.parametrize("name", ["bundle-laptop", pytest.param("bundle-jetson", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bundle-laptop", "bundle-jetson"])
 def test_the_readme_of_a_bundle_works_word_for_word(
     name: str, pipeline_run: PipelineRun, tmp_path: Path, environment: dict[str, str]
 ) -> None:

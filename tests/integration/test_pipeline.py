@@ -282,7 +282,7 @@ def test_a_precision_that_fails_the_gate_exits_with_3(
 
 def test_several_bundles_are_measured_together(pipeline_run: PipelineRun, tmp_path: Path, edge_msa: Command) -> None:
     output = tmp_path / "bench.json"
-    options = ("--backend", "onnxruntime", "--repeats", "5", "--output", output, "--json")
+    options = ("--backend", "onnxruntime", "--repeats", "5", "--processes", "1", "--output", output, "--json")
     result = edge_msa("bench", *(pipeline_run.folder / name for name in BUNDLES), *options)
     assert result.code == 0, result.err
     records = only_line(result.out)["records"]
@@ -297,7 +297,7 @@ def test_several_bundles_are_measured_together(pipeline_run: PipelineRun, tmp_pa
 
 
 def test_bench_bundle_is_the_default_of_bench(pipeline_run: PipelineRun, edge_msa: Command) -> None:
-    options = ("--backend", "onnxruntime", "--repeats", "2", "--json")
+    options = ("--backend", "onnxruntime", "--repeats", "2", "--processes", "1", "--json")
     bundle = pipeline_run.folder / "bundle-laptop"
     short, long = edge_msa("bench", *options, bundle), edge_msa("bench", "bundle", *options, bundle)
     assert (short.code, long.code) == (0, 0)

@@ -47,7 +47,7 @@ def test_from_data_to_a_report_in_python(
         on_progress=on_progress,
     )
     table = em.evaluate(bundle, data=data, output="evaluation.json")
-    bench = em.bench(bundle, repeats=3)
+    bench = em.bench(bundle, repeats=3, processes=1)
     page = em.report([table, bench], output="report.html")
     predictions = em.predict(bundle, data=data, split="test")
     assert capfd.readouterr() == ("", "")

@@ -124,7 +124,7 @@ def bench(sshd: SshDevice, bundle: Path, edge_msa: Command) -> Command:
     """Run `edge-msa bench BUNDLE --host` with additional arguments."""
 
     def run(*arguments: str | Path) -> CommandResult:
-        common = ("--host", "127.0.0.1", "--backend", "onnxruntime", "--repeats", "3")
+        common = ("--host", "127.0.0.1", "--backend", "onnxruntime", "--repeats", "3", "--processes", "1")
         return edge_msa("bench", bundle, *common, *sshd.options, *arguments)
 
     return run

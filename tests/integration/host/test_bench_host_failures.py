@@ -140,7 +140,18 @@ def test_the_wheel_of_a_foreign_bundle_is_never_run(
             archive.writestr(name, b"import os; os._exit(77)\n" + data if is_main else data)
     change_manifest(changed, files={wheel.name: hashlib.sha256(wheel.read_bytes()).hexdigest()})
     (changed / ".DS_Store").touch()
-    options = ("--host", "127.0.0.1", "--python", python, "--backend", "onnxruntime", "--repeats", "3")
+    options = (
+        "--host",
+        "127.0.0.1",
+        "--python",
+        python,
+        "--backend",
+        "onnxruntime",
+        "--repeats",
+        "3",
+        "--processes",
+        "1",
+    )
     result = edge_msa("bench", changed, *options, *sshd.options, *arguments)
     assert result.code == 0, result.err
     assert f"note: The runtime in {json.loads((bundle / 'manifest.json').read_text())['name']} differs" in result.err

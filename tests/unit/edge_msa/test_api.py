@@ -53,18 +53,13 @@ def test_the_public_names_are_these() -> None:
         _ = em.trian  # type: ignore[attr-defined]
 
 
-def test_the_import_is_fast_because_it_loads_no_torch() -> None:
+def test_the_import_loads_no_package_that_takes_long() -> None:
     script = (
-        "import sys, time; started = time.perf_counter(); import edge_msa; seconds = time.perf_counter() - started; "
-        "print(seconds, sorted({'torch', 'numpy', 'pydantic', 'onnx'} & set(sys.modules)))"
+        "import sys; before = set(sys.modules); import edge_msa; "
+        "print(sorted({name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))"
     )
-    times = []
-    for _ in range(3):
-        run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        seconds, _, loaded = run.stdout.partition(" ")
-        assert loaded.strip() == "[]"
-        times.append(float(seconds))
-    assert min(times) < 0.1
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "['edge_msa']"
 
 
 def test_no_module_has_the_name_of_a_function() -> None:

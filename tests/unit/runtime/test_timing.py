@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-import time
 from typing import Callable
 
+import pytest
+
+from edge_msa_runtime import timing
 from edge_msa_runtime.timing import time_interleaved
+from tests.unit.runtime.fake_clock import FakeClock
 
 
 def _record(order: list[str], name: str) -> Callable[[], None]:
@@ -24,8 +27,9 @@ def test_a_single_call_is_not_warmed_up_between_blocks() -> None:
     assert len(order) == 28
 
 
-def test_with_a_rate_a_late_call_is_timed_from_when_it_was_due() -> None:
-    delays = [0.2, 0.0]
-    (milliseconds,) = time_interleaved([lambda: time.sleep(delays.pop(0))], repeats=2, warmup=0, rate=100.0)
-    # Both calls are due within 20 ms, but the first takes 200 ms.
-    assert milliseconds[1] >= 180
+def test_with_a_rate_a_late_call_is_timed_from_when_it_was_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, delays = FakeClock(), [0.2, 0.0]
+    monkeypatch.setattr(timing, "time", clock)
+    (milliseconds,) = time_interleaved([lambda: clock.sleep(delays.pop(0))], repeats=2, warmup=0, rate=100.0)
+    # The second call is due 10 ms after the first, which takes 200 ms.
+    assert milliseconds == pytest.approx([200, 190])

@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from edge_msa_runtime import Session, UsageError, load
+from edge_msa_runtime import Session, UsageError, load, timing
 from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions, create_inputs
 from edge_msa_runtime.modalities import Subset
 from tests.unit.runtime import fake_bundles, toy_text
+from tests.unit.runtime.fake_clock import FakeClock
 
 
 def bench_session(session: Session, **options: Any) -> BenchResult:
     (result,) = bench_sessions([session], **options)
     return result
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    found = FakeClock()
+    monkeypatch.setattr(timing, "time", found)
+    return found
 
 
 def test_percentiles_of_every_subset_are_ordered(shared_bundle: Path) -> None:
@@ -41,7 +48,9 @@ def test_a_percentile_without_enough_predictions_is_null(shared_bundle: Path) ->
     assert row["latency_ms"]["p90"] is None
 
 
-def test_sessions_are_measured_interleaved(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_are_measured_interleaved(
+    shared_bundle: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("openvino")
     fast, slow = load(shared_bundle), load(shared_bundle, "openvino")
     order: list[str] = []
@@ -51,17 +60,17 @@ def test_sessions_are_measured_interleaved(shared_bundle: Path, monkeypatch: pyt
 
         def predict(**inputs: Any) -> Any:
             order.append(session.backend)
-            time.sleep(seconds)
+            clock.sleep(seconds)
             return original(**inputs)
 
         monkeypatch.setattr(session, "predict", predict)
 
-    delay(fast, 0.0)
+    delay(fast, 0.001)
     delay(slow, 0.02)
     results = bench_sessions([fast, slow], repeats=25, warmup=0, subsets=[Subset.A])
     # Each block has two untimed predictions and twenty timed ones.
     assert order == [*["onnxruntime"] * 22, *["openvino"] * 22, *["onnxruntime"] * 7, *["openvino"] * 7]
-    assert results[0].latencies[0].p50_ms < 20 <= results[1].latencies[0].p50_ms
+    assert [result.latencies[0].p50_ms for result in results] == pytest.approx([1.0, 20.0])
 
 
 def test_a_single_session_makes_no_extra_predictions(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +111,7 @@ def test_options_out_of_range_are_errors(shared_bundle: Path, options: dict[str,
 
 
 def test_with_a_rate_latency_starts_when_a_prediction_is_due(
-    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch
+    shared_bundle: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, original = load(shared_bundle), Session.predict
     is_first = [True]
@@ -110,18 +119,19 @@ def test_with_a_rate_latency_starts_when_a_prediction_is_due(
     def predict(self: Session, **inputs: Any) -> Any:
         if is_first:
             is_first.pop()
-            time.sleep(0.25)  # the first prediction delays those that become due meanwhile
+            clock.sleep(0.25)  # the first prediction delays those that become due meanwhile
         return original(self, **inputs)
 
     monkeypatch.setattr(Session, "predict", predict)
-    started = time.perf_counter()
+    started = clock.now
     result = bench_session(session, repeats=80, warmup=0, subsets=[Subset.A], rate=160.0)
-    assert time.perf_counter() - started >= 80 / 160.0
+    assert clock.now - started == pytest.approx(80 / 160.0)
     assert result.rate_hz == 160.0
     longest = result.latencies[0].latency_ms["max"]
     assert longest is not None
-    assert longest.value > 240
-    assert result.latencies[0].distribution_ms[18] > 40  # those that became due meanwhile waited too
+    assert longest.value == pytest.approx(250)
+    # The next ones waited too, each for 1 / 160 s less: four of 80 took longer than the 95th percentile.
+    assert result.latencies[0].distribution_ms[19] == pytest.approx(250 - 3.95 * 1e3 / 160)
 
 
 def test_a_result_describes_the_machine(shared_bundle: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from edge_msa_runtime import BackendUnavailableError, EdgeMsaError, UsageError
-from edge_msa_runtime.benchmark import processes
+from edge_msa_runtime import BackendUnavailableError, EdgeMsaError, UsageError, load
+from edge_msa_runtime.benchmark import processes, worker
 from edge_msa_runtime.benchmark.latency_statistics import CANNOT_TELL, FASTER, SLOWER, Comparison, Measured, compare
 from edge_msa_runtime.benchmark.processes import Job, Plan, bench_processes, start_worker
 from edge_msa_runtime.child_process import child_command
+from edge_msa_runtime.modalities import Subset
 
 ORT = {"backend": "onnxruntime", "precision": "fp32"}
 QUICK = Plan(processes=2, repeats=80, subsets=("a", "la"), looks=1, energy=False)
@@ -22,7 +26,7 @@ QUICK = Plan(processes=2, repeats=80, subsets=("a", "la"), looks=1, energy=False
 def test_every_job_has_its_own_processes(shared_bundle: Path) -> None:
     rounds: list[tuple[int, int]] = []
     results = bench_processes(
-        [Job(str(shared_bundle), ORT), Job(str(shared_bundle), ORT, slowdown=3.0)],
+        [Job(str(shared_bundle), ORT), Job(str(shared_bundle), ORT)],
         QUICK,
         on_round=lambda done, total: rounds.append((done, total)),
     )
@@ -45,8 +49,34 @@ def test_every_job_has_its_own_processes(shared_bundle: Path) -> None:
     assert results[0].comparisons == ()
     (comparison,) = results[1].comparisons
     assert (comparison.backend, comparison.precision, comparison.subset) == ("onnxruntime", "fp32", "la")
-    assert comparison.ratio.value > 2
+    assert comparison.ratio.value > 0
     json.dumps([result.to_json() for result in results], allow_nan=False)
+
+
+def test_a_job_can_be_slowed_down(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowed: list[float] = []
+
+    class StoppedError(Exception):
+        pass
+
+    def send(_: object, request: dict[str, Any]) -> None:
+        with load(**request["session"]) as session:
+            answers = worker.Worker(session, (Subset.A,), slowdown=request["slowdown"]).time("a", 3, 0, None)
+        assert len(answers["ms"]) == 3
+        raise StoppedError
+
+    monkeypatch.setattr(worker, "_prolong", lambda call, share: [call(), slowed.append(share)])
+    monkeypatch.setattr(processes.WorkerProcess, "send", send)
+    with pytest.raises(StoppedError), start_worker(Job(str(shared_bundle), ORT, slowdown=0.5), QUICK, ()):
+        pass
+    assert slowed == [0.5] * 3
+
+
+def test_a_slowdown_is_a_share_of_the_time_of_a_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count()  # each look at the clock takes a second
+    monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    worker._prolong(lambda: [next(seconds) for _ in range(9)], 3.0)
+    assert next(seconds) == 10 + 3 * 10 + 1
 
 
 def test_a_comparison_that_is_open_gets_more_processes(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,14 @@ import pytest
 
 from edge_msa_runtime.cli.main import main
 
+ONE_PROCESS = ("--processes", "1", "--warmup", "0")
+
 
 def test_bench_measures_bundles_interleaved(
     make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(make_bundle(names=("language",)))
-    assert main(["bench", path, path, "--repeats", "3", "--warmup", "0", "--json"]) == 0
+    assert main(["bench", path, path, "--repeats", "3", *ONE_PROCESS, "--json"]) == 0
     out = capsys.readouterr().out
     assert [result["latencies"][0]["subset"] for result in json.loads(out.splitlines()[-1])] == ["l", "l"]
     assert "p90 ms" in out
@@ -26,7 +28,7 @@ def test_bench_all_measures_every_available_backend(
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     path = str(make_bundle(backends=("tensorrt", "onnxruntime"), names=("language",)))
-    assert main(["bench", path, "--all", "--repeats", "2", "--rate", "1000", "--json"]) == 0
+    assert main(["bench", path, "--all", "--repeats", "2", "--rate", "1000", *ONE_PROCESS, "--json"]) == 0
     captured = capsys.readouterr()
     results = json.loads(captured.out.splitlines()[-1])
     assert [(result["backend"], result["rate_hz"]) for result in results] == [("onnxruntime", 1000.0)]
@@ -37,7 +39,7 @@ def test_bench_all_measures_every_available_backend(
 
 def test_bench_takes_a_text(make_text_bundle: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
     path = str(make_text_bundle("table"))
-    assert main(["bench", path, "--repeats", "2", "--warmup", "0", "--text", "it", "--json"]) == 0
+    assert main(["bench", path, "--repeats", "2", *ONE_PROCESS, "--text", "it", "--json"]) == 0
     (result,) = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["frames"]["language"] for row in result["latencies"] if row["from_text"]] == [1, 1]
 

@@ -96,7 +96,7 @@ def test_every_command_notes_ignored_files(
     (bundle_path / ".DS_Store").touch()
     np.savez(tmp_path / "input.npz", language=np.zeros((3, 4), "f4"))
     options = {
-        "bench": ["--repeats", "1", "--warmup", "0"],
+        "bench": ["--repeats", "1", "--warmup", "0", "--processes", "1"],
         "predict": [str(tmp_path / "input.npz")],
         "stream": ["--data", str(tmp_path / "input.npz")],
     }

@@ -12,6 +12,8 @@ from typing import Any, Callable, Iterable
 import pytest
 
 from edge_msa_runtime.cli.main import main
+from edge_msa_runtime.replay.log import LogWriter
+from edge_msa_runtime.replay.status import MadePrediction
 from edge_msa_runtime.text.words import Word
 from tests.media_files import gray_pictures, tone, write_media
 from tests.unit.runtime.live.stand_ins import use_stand_ins
@@ -42,6 +44,19 @@ def run_json(arguments: Iterable[object], capsys: pytest.CaptureFixture[str]) ->
     assert code == 0, captured.err
     summary: dict[str, Any] = json.loads(captured.out)
     return summary, captured.err.splitlines()
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C after the first prediction was written to the log."""
+    write = LogWriter.on_prediction
+
+    def write_and_interrupt(log: LogWriter, made: MadePrediction) -> None:
+        write(log, made)
+        monkeypatch.setattr(LogWriter, "on_prediction", write)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(LogWriter, "on_prediction", write_and_interrupt)
 
 
 def test_devices_become_a_timeline(
@@ -94,18 +109,12 @@ def test_a_recognizer_hears_words(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to a process")
+@pytest.mark.usefixtures("interrupt")
 def test_an_interrupt_ends_with_the_summary(
     shared_bundle: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log, page = tmp_path / "timeline.jsonl", tmp_path / "timeline.html"
     options = ["--bundle", shared_bundle, "--every", "0.1", "--output", log, "--page", page]
-
-    def interrupt() -> None:
-        while not log.exists() or "prediction" not in log.read_text("utf-8"):
-            time.sleep(0.02)
-        signal.raise_signal(signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
     assert main(["live", *map(str, [*devices(talk), *options])]) == 130
     captured = capsys.readouterr()
     assert captured.err.splitlines()[-1] == "interrupted"
@@ -116,19 +125,12 @@ def test_an_interrupt_ends_with_the_summary(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to a process")
+@pytest.mark.usefixtures("interrupt")
 def test_words_that_are_known_at_an_interrupt_are_printed(
     make_text_bundle: Callable[[str], Path], talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "timeline.jsonl"
     options = ["--bundle", make_text_bundle("table"), "--every", 0.1, "--output", log, "--asr", "whisper:stand-in"]
-
-    def interrupt() -> None:
-        while not log.exists() or "prediction" not in log.read_text("utf-8"):
-            time.sleep(0.01)
-        assert '"love"' not in log.read_text("utf-8")  # the recognizer knows it 0.3 s after its end
-        signal.raise_signal(signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
     assert main(["live", *map(str, [*devices(talk), *options])]) == 130
     captured = capsys.readouterr()
     assert " s  love\n" in captured.out

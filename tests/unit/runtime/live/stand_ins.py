@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from types import SimpleNamespace
-from typing import Any, Sequence, cast
+from typing import Any, Callable, Sequence, cast
 
 import numpy as np
 import pytest
@@ -144,9 +143,25 @@ def merge(sounds: Sequence[Sound], pictures: Sequence[Picture]) -> list[Any]:
 
 
 class DeviceStandIn:
-    """Delivers signals at their times, `speed` times as fast, and then ends, or disappears with an error."""
+    """Delivers signals at their times, and then ends, or disappears with an error.
 
-    def __init__(self, name: str, signals: Sequence[Any], origin: float, *, fails: bool = False) -> None:
+    Args:
+        name: name of the device.
+        signals: sounds or pictures.
+        origin: when the times are 0.
+        fails: whether it disappears.
+        may_end: whether it may end; until then, it delivers nothing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        signals: Sequence[Any],
+        origin: float,
+        *,
+        fails: bool = False,
+        may_end: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.name = name
         self.dropped = self.lost_blocks = 0
         self.ended = False
@@ -155,12 +170,15 @@ class DeviceStandIn:
         self._signals = list(signals)
         self._origin = origin
         self._fails = fails
-        self._lock = threading.Lock()
+        self._may_end = may_end
 
     def read(self, timeout: float | None = None) -> Any:
         if not self._signals:
             if self._fails:
                 raise CaptureError(f"{self.name} stopped.")
+            if not self._may_end():
+                time.sleep(0.01)
+                return None
             self.ended = True
             return None
         signal = self._signals[0]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
 
@@ -8,10 +7,12 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime import Session, load
+from edge_msa_runtime.replay import player
 from edge_msa_runtime.replay.items import Control, FrameChunk, Item, WordChunk
 from edge_msa_runtime.replay.player import Player, PlayOptions, stamp_arrivals
 from edge_msa_runtime.replay.scenarios import PRESETS, arrive, parse_scenario
 from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
+from tests.unit.runtime.fake_clock import FakeClock
 
 PERIOD = 0.1
 CLEAN = PRESETS["clean"]
@@ -247,11 +248,29 @@ def test_messages_before_the_first_frame_do_nothing(session: Session) -> None:
     assert (recorder.made, recorder.errors, status.skipped) == ([], [], 2)
 
 
-def test_a_speed_takes_real_time(session: Session, frames: Callable[..., Any]) -> None:
-    started = time.monotonic()
-    status, _ = play(session, chunks(frames, "audio"), speed=4.0)
-    assert 0.19 < time.monotonic() - started < 2
-    assert status.behind_ms < 1000
+# At four times real time, there are 50 ms between chunks.
+@pytest.mark.parametrize(("delay", "seconds", "behind_ms"), [(0.0, 0.2, 0.0), (0.3, 0.45, 250.0)])
+def test_a_speed_takes_real_time(
+    session: Session,
+    frames: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    delay: float,
+    seconds: float,
+    behind_ms: float,
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(player, "time", clock)
+
+    def delayed() -> Iterator[Item]:
+        items = chunks(frames, "audio")
+        yield from items[:-1]
+        clock.sleep(delay)
+        yield items[-1]
+
+    started = clock.now
+    status, _ = play(session, delayed(), speed=4.0)
+    assert clock.now - started == pytest.approx(seconds)
+    assert status.behind_ms == pytest.approx(behind_ms, abs=1e-6)
 
 
 def test_counters_add_up_under_every_fault(session: Session, frames: Callable[..., Any]) -> None:

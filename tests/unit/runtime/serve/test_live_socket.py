@@ -192,10 +192,9 @@ def test_a_wrong_message_ends_the_stream_in_one_line(
 
 
 def test_a_browser_that_sends_nothing_is_disconnected(make_client: Callable[..., Any]) -> None:
-    client = make_client(start_seconds=0.05, idle_seconds=0.05)
-    with client.websocket_connect(ADDRESS) as socket:
+    with make_client(start_seconds=0.05).websocket_connect(ADDRESS) as socket:
         assert closing(socket) == ("The first message must come within 0.05 s. Connect again.", 1008)
-    with client.websocket_connect(ADDRESS) as socket:
+    with make_client(idle_seconds=0.05).websocket_connect(ADDRESS) as socket:
         socket.send_json(START)
         assert closing(socket) == ("No message for 0.05 s. Connect again to go on.", 1008)
 
@@ -203,7 +202,7 @@ def test_a_browser_that_sends_nothing_is_disconnected(make_client: Callable[...,
 def test_sound_faster_than_real_time_is_refused(make_client: Callable[..., Any]) -> None:
     with make_client().websocket_connect(ADDRESS) as socket:
         socket.send_json(START)
-        for number in range(12):
+        for number in range(100):  # also if it takes some seconds to send them
             socket.send_bytes(sound(float(number), 1.0))
         assert closing(socket) == ("The message cannot be used: sound must not come faster than it is recorded.", 1008)
 
@@ -211,7 +210,7 @@ def test_sound_faster_than_real_time_is_refused(make_client: Callable[..., Any])
 def test_a_flood_of_messages_is_refused(make_client: Callable[..., Any]) -> None:
     with make_client(messages=5).websocket_connect(ADDRESS) as socket:
         socket.send_json(START)
-        for _ in range(12):  # perhaps in two seconds
+        for _ in range(500):  # also if it takes some seconds to send them
             socket.send_json({"type": "end_utterance", "time": 0.0})
         message = "The message cannot be used: there must be at most 5 words and commands per second."
         assert closing(socket) == (message, 1008)
@@ -331,7 +330,7 @@ def test_a_browser_that_reads_nothing_frees_its_place(
     monkeypatch.setattr("edge_msa_runtime.serve.live_socket._MAX_OUTGOING", 0)
     monkeypatch.setattr("edge_msa_runtime.serve.live_socket._CLOSE_SECONDS", 0.05)
     streams = LiveStreams(make_service())
-    asyncio.run(asyncio.wait_for(streams.serve(Socket()), 10))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(streams.serve(Socket()), 50))  # type: ignore[arg-type]
     assert streams.count == 0
 
 
@@ -369,7 +368,7 @@ def test_nothing_of_a_stream_that_has_ended_stays_in_memory(
                 socket.send_json({**START, "pictures": True})
                 socket.send_text("{")
                 closing(socket)
-            end = time.monotonic() + 5
+            end = time.monotonic() + 60
             while (alive := {name for name, item in created if item() is not None}) and time.monotonic() < end:
                 time.sleep(0.02)
     finally:

@@ -30,6 +30,8 @@ UPGRADE = (
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+SECONDS = 60.0
+"""How long to wait for what must happen."""
 
 
 class Endless:
@@ -41,7 +43,7 @@ class Endless:
 
     def run(self, sockets: object) -> None:
         del sockets
-        self.end.wait(5)
+        self.end.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +54,9 @@ def port(make_service: Callable[..., Any]) -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def ask(port: int, request: bytes, seconds: float = 5.0) -> bytes:
+def ask(port: int, request: bytes) -> bytes:
     """Send bytes, and return the answer until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", port), seconds) as connection:
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
         with contextlib.suppress(ConnectionError):  # the server has refused it before its end
             connection.sendall(request)
         parts = []
@@ -104,7 +106,7 @@ def test_addresses_are_for_a_browser_on_this_machine() -> None:
 
 
 def test_requests_are_answered(port: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     connection.request("POST", "/predict", json.dumps({"text": "i love it"}), {"content-type": "application/json"})
     assert json.load(connection.getresponse())["subset"] == "l"
     connection.close()
@@ -141,12 +143,12 @@ def test_a_websocket_works_and_ends_cleanly(port: int) -> None:
     samples = np.full(8000, 0.5, "<f4").tobytes()
     with connect(port) as client:
         client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": "typed"}))
-        assert json.loads(client.recv(5)) == {"type": "ready"}
+        assert json.loads(client.recv(SECONDS)) == {"type": "ready"}
         client.send(struct.pack("<B7xd", 1, 0.0) + samples)
         client.send(json.dumps({"type": "words", "text": "love", "time": 0.2}))
-        while json.loads(client.recv(5)).get("subset") != "la":
+        while json.loads(client.recv(SECONDS)).get("subset") != "la":
             pass
-    end = time.monotonic() + 5
+    end = time.monotonic() + SECONDS
     while json.loads(ask(port, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").partition(b"\r\n\r\n")[2])[
         "live_streams"
     ]:
@@ -228,18 +230,17 @@ def test_the_server_ends_while_a_browser_is_connected(make_service: Callable[...
         with server:
             client = connect(listener.getsockname()[1])
             client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": None}))
-            assert json.loads(client.recv(5)) == {"type": "ready"}
-            started = time.monotonic()
-        assert time.monotonic() - started < 6
+            assert json.loads(client.recv(SECONDS)) == {"type": "ready"}
+        assert server.has_ended
         client.close()
-    end = time.monotonic() + 10
+    end = time.monotonic() + SECONDS
     while any(thread.name.startswith("edge-msa") for thread in set(threading.enumerate()) - before):
         assert time.monotonic() < end, threading.enumerate()
         time.sleep(0.02)
 
 
 def test_a_slow_request_does_not_keep_others_out(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), 5) as slow:
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as slow:
         slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         slow.sendall(b"Content-Length: 100\r\n\r\n{")
         assert ask(port, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200")
@@ -253,7 +254,7 @@ def test_connections_without_a_request_do_not_keep_others_out(make_service: Call
         port = listener.getsockname()[1]
         waiting = []
         for start in (b"", b"GET / HTTP/1.1\r\n", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /", b""):
-            waiting.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), 5)))
+            waiting.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), SECONDS)))
             waiting[-1].sendall(start)
         assert b" 200 " in ask(port, get)
         assert waiting[0].recv(1) == b""  # the oldest one
@@ -298,12 +299,12 @@ def test_the_server_waits_for_a_recognizer_that_still_computes(
             client = stack.enter_context(connect(listener.getsockname()[1], close_timeout=0.1))
             client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": "recognized"}))
             client.send(struct.pack("<B7xd", 1, 0.0) + np.full(8000, 0.5, "<f4").tobytes())
-            assert begun.wait(5)
+            assert begun.wait(SECONDS)
         assert ended.is_set()
         assert server.has_ended
         for thread in set(threading.enumerate()) - before:
             if thread.name.startswith("edge-msa"):
-                thread.join(0.5)
+                thread.join(SECONDS)
                 assert not thread.is_alive()
 
 
@@ -348,15 +349,15 @@ def test_the_server_does_not_wait_for_ever(make_service: Callable[..., Any], mon
             service.work.start(blocked.wait, "test")
     assert not server.has_ended
     blocked.set()
-    assert service.work.wait(5)
+    assert service.work.wait(SECONDS)
 
 
 def test_a_websocket_is_not_closed_as_a_connection_without_a_request(make_service: Callable[..., Any]) -> None:
-    service = make_service(text=True, header_seconds=0.1)
+    service = make_service(text=True, header_seconds=0.5)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(open_socket("127.0.0.1", 0))
         stack.enter_context(Server(service, listener, LOCAL_NAMES))
         opened = stack.enter_context(connect(listener.getsockname()[1]))
-        time.sleep(0.3)
+        time.sleep(0.8)
         opened.send(json.dumps({"type": "start", "sound_rate": None, "pictures": False, "words": "typed"}))
-        assert json.loads(opened.recv(5)) == {"type": "ready"}
+        assert json.loads(opened.recv(SECONDS)) == {"type": "ready"}

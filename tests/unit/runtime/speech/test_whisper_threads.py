@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from types import SimpleNamespace
 from typing import Any, Iterator
 
@@ -16,9 +15,10 @@ SPEECH = {"no_speech_prob": 0.0, "avg_logprob": 0.0, "compression_ratio": 1.0}
 
 
 class Model:
-    """Recognizes 30 s of sound in 20 ms, and notes the windows that each thread uses."""
+    """Notes the windows that each thread uses. Recognition of the second 30 s of a recording waits for `release`."""
 
     def __init__(self) -> None:
+        self.begun, self.release = threading.Event(), threading.Event()
         self.used: dict[str, set[int]] = {}
 
     def encode(self, features: Any) -> None:
@@ -26,8 +26,10 @@ class Model:
 
     def transcribe(self, samples: Any, **_: Any) -> tuple[Iterator[Any], None]:
         def segments() -> Iterator[Any]:
-            for _ in range(0, len(samples), 30 * SAMPLE_RATE):
-                time.sleep(0.02)
+            for start in range(0, len(samples), 30 * SAMPLE_RATE):
+                if start:
+                    self.begun.set()
+                    assert self.release.wait(60)
                 self.encode(np.zeros((80, 3000), np.float32))
                 yield SimpleNamespace(words=(), **SPEECH)
 
@@ -39,12 +41,13 @@ def test_a_long_recording_does_not_keep_others_out() -> None:
     model = _short_windows(SimpleNamespace(WhisperModel=Model))()
     recognizer._model, recognizer._language = model, "en"
     long = threading.Thread(
-        target=recognizer._recognize, args=(np.zeros(600 * SAMPLE_RATE, np.float32),), kwargs={"beams": 5}, name="long"
+        target=recognizer._recognize, args=(np.zeros(90 * SAMPLE_RATE, np.float32),), kwargs={"beams": 5}, name="long"
     )
     long.start()
-    time.sleep(0.03)
+    assert model.begun.wait(60)
     for _ in range(3):
         recognizer._recognize(np.zeros(2 * SAMPLE_RATE, np.float32), beams=1)
     assert long.is_alive()
+    model.release.set()
     long.join()
     assert model.used == {"long": {3000}, threading.current_thread().name: {1000}}
