@@ -60,8 +60,8 @@ demo-media: $(MODELS) ## from raw video to a prediction over time: clips are mad
 
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
-# Two workers on two cores: threads that wait must not spin.
-PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+# Two workers on two cores: threads that wait must not spin. A file is run by one worker, which makes its fixtures once.
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test: $(MODELS) ## run the tests in random order, without the slow ones
 	$(PYTEST) -m "not slow" tests

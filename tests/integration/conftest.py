@@ -191,44 +191,45 @@ def pipeline_run(archive: Path, once: Once) -> PipelineRun:
 
 
 @pytest.fixture(scope="session")
-def calibrated_runs(small_runs: Path, toy_encoder: Path, once: Once) -> dict[str, Path]:
-    """Return calibrated students by name: of three modalities, of text with a table, and of text with an encoder."""
-    names = ("streams", "table", "encoder")
+def calibrated_run(once: Once, request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """Return a calibrated student by its name; each is made once.
 
-    def create(folder: Path) -> None:
-        recipe, transcripts = folder / "recipe.toml", folder / "transcripts.csv"
-        recipe.write_text(DEVICE_RECIPE)
-        with transcripts.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["text", "mode", "label"])
-            for split in ("train", "valid", "test"):
-                writer.writerows([text, split, score] for score, texts in TEXTS_BY_SCORE.items() for text in texts)
-        streams: tuple[str | Path, ...] = (
-            "distill",
-            "--teacher",
-            small_runs / "teacher",
-            "--data",
-            small_runs / "good.npz",
-        )
-        text: tuple[str | Path, ...] = ("text", "train", "--transcripts", transcripts, "--encoder")
-        commands: tuple[tuple[str | Path, ...], ...] = (streams, (*text, "wordpieces"), (*text, toy_encoder))
-        for name, command in zip(names, commands, strict=True):
-            student = folder / f"{name}-student"
-            run_successfully(*command, "--recipe", recipe, "--device", "cpu", "--output-dir", student)
-            run_successfully("calibrate", student, "--output-dir", folder / name)
+    `streams` has three modalities, `table` and `encoder` are of text, whose `transcripts.csv` is next to the student.
+    """
 
-    folder = once("calibrated", create)
-    return {name: folder / name for name in names}
+    def calibrate(name: str) -> Path:
+        def create(folder: Path) -> None:
+            recipe, transcripts = folder / "recipe.toml", folder / "transcripts.csv"
+            recipe.write_text(DEVICE_RECIPE)
+            train: tuple[str | Path, ...]
+            if name == "streams":
+                runs: Path = request.getfixturevalue("small_runs")
+                train = ("distill", "--teacher", runs / "teacher", "--data", runs / "good.npz")
+            else:
+                with transcripts.open("w", newline="") as file:
+                    writer = csv.writer(file)
+                    writer.writerow(["text", "mode", "label"])
+                    for split in ("train", "valid", "test"):
+                        for score, texts in TEXTS_BY_SCORE.items():
+                            writer.writerows([text, split, score] for text in texts)
+                encoder = {"table": "wordpieces", "encoder": request.getfixturevalue("toy_encoder")}[name]
+                train = ("text", "train", "--transcripts", transcripts, "--encoder", encoder)
+            run_successfully(*train, "--recipe", recipe, "--device", "cpu", "--output-dir", folder / "student")
+            run_successfully("calibrate", folder / "student", "--output-dir", folder / "calibrated")
+
+        return once(f"calibrated-{name}", create) / "calibrated"
+
+    return calibrate
 
 
 @pytest.fixture(scope="session")
-def exported_bundle(calibrated_runs: dict[str, Path], once: Once) -> Callable[[str, str], Path]:
+def exported_bundle(calibrated_run: Callable[[str], Path], once: Once) -> Callable[[str, str], Path]:
     """Return the bundle of a calibrated run for a target; each is exported once."""
 
     def export(target: str, name: str) -> Path:
         def create(folder: Path) -> None:
             common = ("--max-drop", "100", "--allow-worse-than-constant", "--output-dir", folder / "bundle")
-            run_successfully("export", "--target", target, calibrated_runs[name], *common)
+            run_successfully("export", "--target", target, calibrated_run(name), *common)
 
         return once(f"bundle-{target}-{name}", create) / "bundle"
 

@@ -16,7 +16,7 @@ import edge_msa as em
 from edge_msa.benchmark import recognition
 from edge_msa.workflows import bench_asr
 from edge_msa_runtime.text.words import Word
-from tests.integration.conftest import Command
+from tests.integration.conftest import Command, PipelineRun
 
 pytest.importorskip("av")
 TEXTS = ("I LOVE IT", "LOVE AT ALL", "NOT AT ALL", "NOT IT")
@@ -116,7 +116,7 @@ def test_an_interrupted_command_continues(
 
 def test_bad_input_is_refused_before_anything_is_recognized(
     bundle: Path,
-    exported_bundle: Callable[[str, str], Path],
+    pipeline_run: PipelineRun,
     transcripts: Path,
     tmp_path: Path,
     edge_msa: Command,
@@ -129,9 +129,8 @@ def test_bad_input_is_refused_before_anything_is_recognized(
         assert result.code in {1, 2}
         return result.error_line
 
-    assert "has no text input. Pass the bundle of a text model" in fail(
-        exported_bundle("laptop-x86", "streams"), transcripts
-    )
+    without_text = pipeline_run.folder / "bundle-laptop"
+    assert "has no text input. Pass the bundle of a text model" in fail(without_text, transcripts)
     assert "has no valid split" in fail(bundle, transcripts, "--split", "valid")
     assert "has no transcripts" in fail(bundle, archive)
     assert recognizer.calls == 0

@@ -48,13 +48,13 @@ def test_the_notebook_runs_and_is_stored_without_outputs(tmp_path: Path, monkeyp
 
 @pytest.mark.slow
 def test_the_commands_for_an_own_device_make_a_bundle_that_passes_verification(
-    calibrated_runs: dict[str, Path], tmp_path: Path
+    calibrated_run: Callable[[str], Path], tmp_path: Path
 ) -> None:
     page = (EXAMPLES / "own_device/README.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^ +edge-msa (export .*)$", page, re.MULTILINE)
     places = {
         "examples/own_device/mini-pc.toml": EXAMPLES / "own_device/mini-pc.toml",
-        "demo/calibrated": calibrated_runs["streams"],
+        "demo/calibrated": calibrated_run("streams"),
         "bundle-mini-pc": tmp_path / "bundle",
     }
     arguments = [str(places.get(argument, argument)) for argument in shlex.split(command)]

@@ -39,9 +39,9 @@ def test_a_bundle_has_intervals_of_every_variant_and_subset(exported_bundle: Exp
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["table", "encoder"])
 def test_evaluate_drops_words_of_texts(
-    exported_bundle: ExportedBundle, calibrated_runs: dict[str, Path], name: str, edge_msa: Command
+    exported_bundle: ExportedBundle, calibrated_run: Callable[[str], Path], name: str, edge_msa: Command
 ) -> None:
-    bundle, data = exported_bundle("laptop-x86", name), calibrated_runs[name].parent / "transcripts.csv"
+    bundle, data = exported_bundle("laptop-x86", name), calibrated_run(name).parent / "transcripts.csv"
     result = edge_msa("evaluate", bundle, "--data", data, "--missing-frames", "--json")
     assert result.code == 0, result.err
     measured = json.loads(result.out)["prediction_intervals"]

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed"),
-    pytest.mark.xdist_group("talks"),
 ]
 
 SMILE, NEGATIVE = (7.5, 15.0), 17.5

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import CommandResult
+    from tests.integration.conftest import CommandResult, PipelineRun
     from tests.integration.host.conftest import SshDevice
 
     Command = Callable[..., CommandResult]
@@ -87,8 +87,9 @@ def test_a_full_device_is_reported_while_copying(sshd: SshDevice, bench: Command
     ],
 )
 def test_an_unreachable_device_is_one_line(
-    bundle: Path, edge_msa: Command, address: str, options: tuple[str, ...], code: int, message: str
+    pipeline_run: PipelineRun, edge_msa: Command, address: str, options: tuple[str, ...], code: int, message: str
 ) -> None:
+    bundle = pipeline_run.folder / "bundle-laptop"
     result = edge_msa("bench", bundle, f"--host={address}", *(f"--ssh-option={option}" for option in options))
     assert result.code == code
     assert message in result.error_line
@@ -159,7 +160,7 @@ def test_the_wheel_of_a_foreign_bundle_is_never_run(
     assert sshd.remaining == []
 
 
-def test_host_options_need_a_host(bundle: Path, edge_msa: Command) -> None:
-    result = edge_msa("bench", bundle, "--keep")
+def test_host_options_need_a_host(tmp_path: Path, edge_msa: Command) -> None:
+    result = edge_msa("bench", tmp_path, "--keep")
     assert result.code == 2
     assert "need --host" in result.error_line

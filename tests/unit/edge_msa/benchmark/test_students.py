@@ -5,8 +5,7 @@ import pytest
 from edge_msa.benchmark import students
 from edge_msa.benchmark.students import StudentLatency, format_latencies, measure_students
 
-# One worker measures all variants for all tests.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("students")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
