@@ -40,7 +40,7 @@ def table_lines(text: str) -> list[str]:
         "evaluate {out}/bundle-laptop --data {data}",
         "evaluate {out}/teacher --data {data}",
         "evaluate {out}/bundle-laptop --data {data} --against int8",
-        "bench {out}/bundle-laptop {out}/bundle-jetson --repeats 3 --backend onnxruntime",
+        "bench {out}/bundle-laptop {out}/bundle-jetson --repeats 3 --processes 1 --backend onnxruntime",
         "bench runtime {out}/bundle-laptop --repeats 3",
         "data inspect {data}",
         "devices",

@@ -72,7 +72,7 @@ class FakePackages:
         path = os.pathsep.join([str(self.site), RUNTIME, *filter(None, [os.environ.get("PYTHONPATH")])])
         variables.update({"PYTHONPATH": path, "HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / "cache")})
         return subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, check=False, env=variables, timeout=60
+            [sys.executable, *arguments], capture_output=True, text=True, check=False, env=variables, timeout=300
         )
 
     def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:

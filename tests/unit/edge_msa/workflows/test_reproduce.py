@@ -125,18 +125,24 @@ def test_the_record_contains_the_printed_numbers(archive: Path, recipe: Path, tm
     }
 
 
-def test_predictions_and_metrics_are_cached_in_the_run(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    record = call(archive, recipe, tmp_path, seeds=1)
-    info = json.loads((tmp_path / "hrlf-full-seed0" / INFO_NAME).read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def reproduced(archive: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> ReproductionResult:
+    """Return the reproduction of HRLF with one seed. Tests must not change its folder."""
+    return call_api(archive, recipe, tmp_path_factory.mktemp("reproduced") / "out", seeds=1, paper="mosei", task="mosi")
+
+
+def test_predictions_and_metrics_are_cached_in_the_run(reproduced: ReproductionResult) -> None:
+    record, folder = reproduced.record, reproduced.path.parent / "hrlf-full-seed0"
+    info = json.loads((folder / INFO_NAME).read_text(encoding="utf-8"))
     mae = record.full.conditions["la dropped 0.5"]["mae"].values[0]
     assert info["metrics"]["la dropped 0.5"]["mae"] == pytest.approx(mae)
-    with np.load(tmp_path / "hrlf-full-seed0" / PREDICTIONS_NAME) as arrays:
+    with np.load(folder / PREDICTIONS_NAME) as arrays:
         assert all(len(arrays[name]) == 24 for name in arrays.files)
         assert len(arrays.files) == len(info["conditions"]) == len(record.full.conditions)
 
 
-def test_without_frames_all_subsets_predict_the_same(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    conditions = call(archive, recipe, tmp_path, seeds=1).full.conditions
+def test_without_frames_all_subsets_predict_the_same(reproduced: ReproductionResult) -> None:
+    conditions = reproduced.record.full.conditions
     errors = [metrics["mae"].mean for key, metrics in conditions.items() if key.endswith("dropped 1")]
     assert len(errors) == 7
     assert errors == pytest.approx([errors[0]] * 7, rel=1e-5)
@@ -151,16 +157,14 @@ def test_each_ablation_of_almt_has_its_own_recipe(archive: Path) -> None:
     assert len({repr(chosen) for _, chosen in variants.values()}) == len(variants)
 
 
-def test_almt_is_reproduced(archive: Path, recipe: Path, tmp_path: Path, predicted_runs: list[str]) -> None:
-    record = call(archive, recipe, tmp_path, model="almt", seeds=1)
-    assert predicted_runs == ["almt-full-seed0"]
-    assert record.model == "almt"
-
-
 @pytest.mark.usefixtures("printing")
-def test_the_preset_of_the_paper_is_used(archive: Path, recipe: Path, tmp_path: Path) -> None:
+def test_almt_is_reproduced_with_the_preset_of_the_paper(
+    archive: Path, recipe: Path, tmp_path: Path, predicted_runs: list[str]
+) -> None:
     result = call_api(archive, recipe, tmp_path, model="almt", seeds=1, paper="mosei", task="mosi")
     record = result.record
+    assert predicted_runs == ["almt-full-seed0"]
+    assert record.model == "almt"
     assert record.recipe["fusion_depth"] == 1  # the recipe file takes precedence
     assert any("preset mosei" in note for note in record.notes)
     assert "ALMT, paper" in str(result)
@@ -180,9 +184,8 @@ def test_hrlf_as_published_is_the_literal_preset(archive: Path, paper: PaperName
 
 
 @pytest.mark.case("E2")
-def test_note_says_which_preset_is_hrlf_as_published(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    record = call(archive, recipe, tmp_path, seeds=1, paper="mosei", task="mosi")
-    assert any("HRLF as published is the preset paper-mosei" in note for note in record.notes)
+def test_note_says_which_preset_is_hrlf_as_published(reproduced: ReproductionResult) -> None:
+    assert any("HRLF as published is the preset paper-mosei" in note for note in reproduced.record.notes)
 
 
 def without(dataset: Dataset, split: str) -> Dataset:

@@ -122,6 +122,7 @@ def test_run_that_is_up_to_date_is_skipped(
     assert "is up to date" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_bundle_predicts_like_the_run(bundle: Path, table: Run, transcripts: Path) -> None:
     actual = evaluate(bundle, data=str(transcripts), precision="fp32", backend="onnxruntime")
     expected = evaluate(table.path, data=str(transcripts))
@@ -601,11 +602,17 @@ def test_the_task_of_scores_is_an_option(transcripts: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.case("F7")
-def test_texts_without_scores_are_predicted_by_run_and_bundle(bundle: Path, table: Run, tmp_path: Path) -> None:
-    unscored = write_transcripts(tmp_path / "unscored.csv", scored=False)
-    predicted = predict(table.path, data=str(unscored))
+def test_texts_without_scores_are_predicted(table: Run, tmp_path: Path) -> None:
+    predicted = predict(table.path, data=str(write_transcripts(tmp_path / "unscored.csv", scored=False)))
     assert len(predicted) == 18
     assert {item.subset for item in predicted} == {"l"}
+
+
+@pytest.mark.slow
+@pytest.mark.case("F7")
+def test_texts_without_scores_are_predicted_by_a_bundle_as_by_its_run(bundle: Path, table: Run, tmp_path: Path) -> None:
+    unscored = write_transcripts(tmp_path / "unscored.csv", scored=False)
+    predicted = predict(table.path, data=str(unscored))
     on_bundle = predict(bundle, data=str(unscored), backend="onnxruntime", precision="fp32")
     assert [item.id for item in on_bundle] == [item.id for item in predicted]
     scores = [np.array([item.score for item in items], np.float64) for items in (predicted, on_bundle)]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -59,13 +59,17 @@ def test_a_job_can_be_slowed_down(shared_bundle: Path, monkeypatch: pytest.Monke
     class StoppedError(Exception):
         pass
 
+    def prolong(call: Callable[[], object], share: float) -> None:
+        call()
+        slowed.append(share)
+
     def send(_: object, request: dict[str, Any]) -> None:
         with load(**request["session"]) as session:
             answers = worker.Worker(session, (Subset.A,), slowdown=request["slowdown"]).time("a", 3, 0, None)
         assert len(answers["ms"]) == 3
         raise StoppedError
 
-    monkeypatch.setattr(worker, "_prolong", lambda call, share: [call(), slowed.append(share)])
+    monkeypatch.setattr(worker, "_prolong", prolong)
     monkeypatch.setattr(processes.WorkerProcess, "send", send)
     with pytest.raises(StoppedError), start_worker(Job(str(shared_bundle), ORT, slowdown=0.5), QUICK, ()):
         pass
