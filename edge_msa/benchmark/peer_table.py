@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from edge_msa import result_tables
@@ -15,7 +15,7 @@ from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.result_tables import Row
 from edge_msa.text_tables import ABSENT, format_kilobytes, format_number, text_table
 
-SCHEMA = 1
+SCHEMA = 2
 KIND = "peers"
 """Value of the field `record`."""
 _NOISY = 1.5
@@ -81,6 +81,10 @@ class PeerRow:
     """Metrics by name; empty if it was not measured, or has random weights."""
     differences: Mapping[str, Difference]
     """Metrics minus ours; empty for ours, and if there are samples of one video only."""
+    subset: str = ""
+    """Modalities that it takes, such as `lav`."""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """95 % bootstrap intervals (low, high) of the metrics."""
     note: str = ""
     """Why it was not measured, or what is special about it."""
 
@@ -107,6 +111,13 @@ class PeerBenchmark(result_tables.Table):
     """CPU, system, versions, threads, and the conditions before and after."""
     notes: tuple[str, ...] = ()
     """What you must know to interpret the table."""
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether other programs disturbed a measurement, so that the ratios of medians are biased."""
+        return any(
+            item.latency_ms and item.latency_ms["p50"] > _NOISY * item.latency_ms["min"] for item in self.contenders
+        )
 
     def __repr__(self) -> str:
         """Return what was compared."""
@@ -152,10 +163,10 @@ class PeerBenchmark(result_tables.Table):
         check_schema(value, KIND, SCHEMA, title="a comparison with peers", again="Run edge-msa bench peers again")
         fields = {name: item for name, item in value.items() if name not in {"record", "schema"}}
         try:
-            fields["contenders"] = tuple(_row(item) for item in fields["contenders"])
+            fields["contenders"] = _contenders(fields["contenders"])
             fields["notes"] = tuple(fields["notes"])
             return cls(**fields)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EdgeMsaError(f"The peers record is not valid ({error}). Run edge-msa bench peers again.") from None
 
 
@@ -195,9 +206,12 @@ def peers_notes(benchmark: PeerBenchmark) -> Iterator[str]:
     yield "* ours: the default of the first bundle"
     yield "p50 / ours: ratio of the medians, with its 95 % interval; above 1, ours is faster"
     yield "min / ours: ratio of the shortest times"
-    if any(
-        item.latency_ms and item.latency_ms["p50"] > _NOISY * item.latency_ms["min"] for item in benchmark.contenders
-    ):
+    yield from peers_remarks(benchmark)
+
+
+def peers_remarks(benchmark: PeerBenchmark) -> Iterator[str]:
+    """Yield what you must know to interpret the table: noise, the kind of the intervals, and notes."""
+    if benchmark.is_noisy:
         yield (
             "warning: other programs used this machine. They interrupt long predictions more often than short ones, so "
             "the ratios of medians are biased. Compare the shortest times, or measure again on an idle machine."
@@ -227,8 +241,16 @@ def _cells(item: PeerRow, metrics: Sequence[str]) -> list[str]:
     ]
 
 
+def _contenders(values: Sequence[Mapping[str, Any]]) -> tuple[PeerRow, ...]:
+    rows = tuple(_row(item) for item in values)
+    if sum(item.is_ours for item in rows) != 1:
+        raise ValueError("one contender must be ours")
+    return rows
+
+
 def _row(value: Mapping[str, Any]) -> PeerRow:
     fields = dict(value)
     fields["ratio"] = None if fields["ratio"] is None else Ratio(**fields["ratio"])
+    fields["intervals"] = {name: (low, high) for name, (low, high) in fields["intervals"].items()}
     fields["differences"] = {name: Difference(**item) for name, item in fields["differences"].items()}
     return PeerRow(**fields)

@@ -84,6 +84,8 @@ class Contender:
     size_bytes: int | None = None
     """Size of the files that the backend needs for all subsets and streams; for a graph of a teacher or a peer, of this
     graph only."""
+    subset: str = ""
+    """Modalities that it takes."""
     note: str = ""
     """Why it was not measured, or what was left out."""
     scores: FloatArray | None = None
@@ -144,7 +146,7 @@ def bundle_contenders(
             title = manifest.describe_precision(backend, precision) or precision
             ours = is_first and backend == default and manifest.precision.get(backend) == precision
             size = bundle.size(bundle.needed_files(backend, precision))
-            contender = Contender(manifest.name, "student", backend, title, ours, size)
+            contender = Contender(manifest.name, "student", backend, title, ours, size, _subset(split).value)
             if reason is not None:
                 yield replace(contender, note=reason)
                 continue
@@ -174,7 +176,7 @@ def quantized_bundles(
         threads: CPU threads.
     """
     for backend, title in ((ONNXRUNTIME, DYNAMIC), ("openvino", NNCF)):
-        contender = Contender(bundle.manifest.name, "peer", backend, title)
+        contender = Contender(bundle.manifest.name, "peer", backend, title, subset=_subset(split).value)
         try:
             if title == NNCF:
                 quantize: Quantize = nncf_default(_record_inputs(bundle, calibration))
@@ -215,7 +217,8 @@ def teacher_contenders(
         variants.append(("peer", graph_variant(title, quantized, published.inputs, threads)))
     for role, item in variants:
         with activity(f"Predicting {dataset.name}: {name}, {item.backend} {item.title or FP32}"):
-            yield _measured_variant(Contender(name, role, item.backend, item.title or FP32), item, batches, samples)
+            contender = Contender(name, role, item.backend, item.title or FP32, subset=_subset(split).value)
+            yield _measured_variant(contender, item, batches, samples)
 
 
 def published_almt(
@@ -230,7 +233,9 @@ def published_almt(
         folder: Folder for the graph.
         threads: CPU threads.
     """
-    contender = Contender(PUBLISHED_ALMT, "peer", ONNXRUNTIME, f"{FP32}, every token")
+    contender = Contender(
+        PUBLISHED_ALMT, "peer", ONNXRUNTIME, f"{FP32}, every token", subset=Subset.of(MODALITIES).value
+    )
     if set(dims) != set(MODALITIES):
         return replace(contender, note=f"needs language, audio and vision, got {', '.join(dims)}")
     if (reason := unavailable_reason(ONNXRUNTIME)) is not None:

@@ -25,7 +25,7 @@ from edge_msa_runtime.bundle.loader import Bundle
 BENCH_SCHEMA = 3
 """Version of the fields of a benchmark record. docs/reference/bench.schema.json describes them."""
 OTHER_KINDS = ("reproduction", "sweep", "search", "peers", "layers")
-"""Kinds of records that a report shows as the table that their command prints."""
+"""Kinds of records of other commands that a report shows."""
 _EXPECTED_FILE = "Pass a file that edge-msa evaluate or bench wrote"
 
 

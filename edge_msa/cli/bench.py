@@ -22,6 +22,7 @@ from edge_msa.cli.options import (
     Json,
     Keep,
     Offline,
+    ProfiledBackend,
     Record,
     RemotePython,
     Repeats,
@@ -515,7 +516,7 @@ def bench_peers(
 @bench_app.command("layers", cls=Command)
 def bench_layers(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle to profile."), INPUT],
-    backend: BundleBackend = "auto",
+    backend: ProfiledBackend = "auto",
     precision: BundlePrecision = None,
     threads: Threads = 1,
     repeats: Repeats = 100,

@@ -296,6 +296,15 @@ BundleBackend = Annotated[
     str,
     typer.Option("--backend", metavar="NAME", help=BACKEND_HELP, show_default="auto, the first that is available"),
 ]
+ProfiledBackend = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="Backend of the bundle: onnxruntime, openvino or auto.",
+        show_default="auto, the first of these that is available",
+    ),
+]
 BenchBackend = Annotated[
     str,
     typer.Option("--backend", metavar="NAME", help=BACKEND_HELP, show_default="auto, all that are available"),

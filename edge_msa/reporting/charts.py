@@ -15,9 +15,11 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from edge_msa.evaluation.metrics import MetricName, describe
-from edge_msa.reporting.figures import Figures, Row, Value
+from edge_msa.reporting.figures import Figures, Peer, PeerComparison, Row, Value
+from edge_msa.reporting.peers import peer_title
 from edge_msa.reporting.values import format_latency, format_value
 from edge_msa.text_tables import format_kilobytes
+from edge_msa_runtime.wording import format_count
 
 MARKERS = {
     "torch": "M-5-5H5V5H-5Z",
@@ -26,6 +28,8 @@ MARKERS = {
     "tensorrt": "M0-7L7 5H-7Z",
 }
 """Outline of the marker of each backend, centered on the point, in pixels."""
+PEER_MARKER = "M-2-6.5H2V-2H6.5V2H2V6.5H-2V2H-6.5V-2H-2Z"
+"""Outline of the marker of models that are not in the rows of the report."""
 OTHER_MARKER = "M-6-3L-3-6L0-3L3-6L6-3L3 0L6 3L3 6L0 3L-3 6L-6 3L-3 0Z"
 PRECISIONS = ("fp32", "fp16", "int8")
 """Precisions with a color of their own."""
@@ -81,6 +85,15 @@ class _Point(NamedTuple):
     metric: Value
 
 
+class _PeerPoint(NamedTuple):
+    peer: Peer
+    path: str
+    """Where the figures contain it."""
+    latency: Value
+    metric: Value | None
+    """None if its accuracy is not known."""
+
+
 class Series(NamedTuple):
     """Rows with equal metrics, which share one entry."""
 
@@ -91,7 +104,7 @@ class Series(NamedTuple):
 
 
 def tradeoff_chart(figures: Figures, subset: str, metric: str, winners: Collection[str]) -> Markup:
-    """Return metric against p50 latency on a subset, with 95 % intervals and the Pareto front.
+    """Return metric against p50 latency on a subset, with 95 % intervals, the Pareto front and the peers.
 
     Args:
         figures: The report.
@@ -105,18 +118,65 @@ def tradeoff_chart(figures: Figures, subset: str, metric: str, winners: Collecti
     points = list(_tradeoff_points(figures.rows, subset, metric))
     if not points:
         return Markup("")
-    name = describe(metric)
-    x, y = _latency_axis(points), _metric_axis([item.metric for item in points], name)
-    parts = [*_grid(y, name), *_latency_ticks(x)]
+    peers = [
+        point
+        for index, comparison in enumerate(figures.peers)
+        if comparison.row is not None
+        for point in _peer_points(comparison, index, subset, metric)
+    ]
     is_default = (subset, metric) == (figures.subset, figures.metric)
     optimal = [item for item in points if item.row.pareto] if is_default else []
-    parts += _pareto_line(optimal, x, y)
-    offsets = _label_offsets([(x.position(_number(p.latency)), y.position(_number(p.metric))) for p in points])
-    ordered = sorted(zip(points, offsets, strict=True), key=lambda pair: pair[0].row.id in winners)
+    beside = f" and {format_count(len(peers), 'peer')}" if peers else ""
+    label = f"{describe(metric).title} against p50 latency on {subset}, {format_count(len(points), 'row')}{beside}"
+    return _draw_tradeoff(points, peers, metric, winners, optimal, label)
+
+
+def peers_chart(comparison: PeerComparison, index: int, metric: str) -> Markup:
+    """Return metric against p50 latency of a comparison that no row of the report belongs to, ours included.
+
+    Args:
+        comparison: The comparison.
+        index: Its position in the figures.
+        metric: The metric.
+
+    Returns:
+        The chart, "" if no model has both.
+    """
+    subset = comparison.ours.subset
+    peers = list(_peer_points(comparison, index, subset, metric))
+    if all(item.metric is None for item in peers):
+        return Markup("")
+    label = f"{describe(metric).title} against p50 latency on {subset}, {format_count(len(peers), 'model')}"
+    return _draw_tradeoff([], peers, metric, (), [], label)
+
+
+def _draw_tradeoff(
+    points: Sequence[_Point],
+    peers: Sequence[_PeerPoint],
+    metric: str,
+    winners: Collection[str],
+    optimal: Sequence[_Point],
+    label: str,
+) -> Markup:
+    name = describe(metric)
+    drawn: list[tuple[Value, Value | None]] = [(item.latency, item.metric) for item in points]
+    drawn += [(item.latency, item.metric) for item in peers]
+    x = _latency_axis([latency for latency, _ in drawn])
+    y = _metric_axis([value for _, value in drawn if value is not None], name)
+    parts = [*_grid(y, name), *_latency_ticks(x), *_pareto_line(optimal, x, y)]
+    places = [(x.position(_number(latency)), _height(value, y)) for latency, value in drawn]
+    offsets = _label_offsets(places)
+    for peer, place, offset in zip(peers, places[len(points) :], offsets[len(points) :], strict=True):
+        parts.append(_peer_mark(peer, metric, x, y, place, offset))
+    ordered = sorted(zip(points, offsets, strict=False), key=lambda pair: pair[0].row.id in winners)
     for point, offset in ordered:
         parts.append(_tradeoff_mark(point, metric, x, y, offset, is_shipped=point.row.id in winners))
-    label = f"{name.title} against p50 latency on {subset}, {len(points)} rows"
-    return _plot(parts, "plot tradeoff", label)
+    return plot_element(parts, "plot tradeoff", label)
+
+
+def _height(metric: Value | None, y: Axis) -> float:
+    """Return where a metric is, in percent. Models without accuracy are on the lower edge."""
+    return 0.0 if metric is None else y.position(_number(metric))
 
 
 def subset_chart(series: Sequence[Series], figures: Figures, subsets: Sequence[str], metric: str) -> Markup:
@@ -134,21 +194,22 @@ def subset_chart(series: Sequence[Series], figures: Figures, subsets: Sequence[s
     y = _metric_axis(values, name)
     columns = len(subsets)
     parts = list(_grid(y, name))
-    parts += [_line(100 * edge / columns, 0, 100 * edge / columns, 100, "grid") for edge in range(1, columns)]
+    parts += [line_element(100 * edge / columns, 0, 100 * edge / columns, 100, "grid") for edge in range(1, columns)]
     parts += [
-        _text(f"{_share(index, columns):.2f}%", "100%", subset, dy="1.4em") for index, subset in enumerate(subsets)
+        text_element(f"{_share(index, columns):.2f}%", "100%", subset, dy="1.4em")
+        for index, subset in enumerate(subsets)
     ]
     for baseline in dict.fromkeys(baselines):
-        parts.append(_line(0, y.position(baseline), 100, y.position(baseline), "baseline"))
+        parts.append(line_element(0, y.position(baseline), 100, y.position(baseline), "baseline"))
     half = 42.0 / columns
     for index, optimal in optimum:
         if optimal is not None:
             center, height = _share(index, columns), y.position(optimal)
-            parts.append(_line(center - half, height, center + half, height, "optimum"))
+            parts.append(line_element(center - half, height, center + half, height, "optimum"))
     for number, (item, items) in enumerate(measured):
         shift = 0.0 if len(measured) == 1 else (number / (len(measured) - 1) - 0.5) * 56.0 / columns
         parts.append(_series(item, [(_share(index, columns) + shift, value) for index, value in items], y, metric))
-    return _plot(parts, "plot subsets", f"{name.title} by available modalities")
+    return plot_element(parts, "plot subsets", f"{name.title} by available modalities")
 
 
 def latency_bar(latency: Mapping[str, Value], quantiles: Sequence[float], axis: Axis, precision: str) -> Markup:
@@ -214,6 +275,14 @@ def marker(precision: str, backend: str, *, hollow: bool = False) -> Markup:
     return template.format(color, " hollow" if hollow else "", shape)
 
 
+def peer_marker() -> Markup:
+    """Return the marker of peers, for a legend."""
+    template = Markup(
+        '<svg class="key peer" viewBox="-8 -8 16 16" aria-hidden="true" focusable="false"><path d="{}"/></svg>'
+    )
+    return template.format(PEER_MARKER)
+
+
 def _tradeoff_points(rows: Sequence[Row], subset: str, metric: str) -> Iterator[_Point]:
     for row in rows:
         latency, value = row.latency_ms.get(subset, {}).get("p50"), _metric(row, subset, metric)
@@ -231,7 +300,7 @@ def _tradeoff_mark(
         *(["hollow"] if not row.on_target else []),
         *(["ship"] if is_shipped else []),
     ]
-    parts = [*_whiskers(point, x, y, left, top)]
+    parts = [*_whiskers(point.latency, point.metric, x, y)]
     inner = Markup('<path d="{}"/>').format(MARKERS.get(row.backend, OTHER_MARKER))
     if is_shipped:
         inner = Markup('<circle class="ring" r="12"/>') + inner
@@ -250,7 +319,7 @@ def _tradeoff_mark(
         return mark
     # On a narrow screen, a label in the middle would leave the page.
     anchor, dx = ("end", "8") if left > 90.0 else ("middle", "0")
-    return mark + _text(f"{left:.2f}%", f"{100 - lowest:.2f}%", name, dx=dx, dy="1.1em", anchor=anchor)
+    return mark + text_element(f"{left:.2f}%", f"{100 - lowest:.2f}%", name, dx=dx, dy="1.1em", anchor=anchor)
 
 
 def describe_point(row: Row, latency: Value, value: Value, metric: str) -> str:
@@ -260,21 +329,57 @@ def describe_point(row: Row, latency: Value, value: Value, metric: str) -> str:
     return f"{row.label}: {figures}{size}{f' ({row.remark})' if row.remark else ''}"
 
 
-def _whiskers(point: _Point, x: Axis, y: Axis, left: float, top: float) -> Iterator[Markup]:
-    if point.metric.low is not None and point.metric.high is not None:
-        yield _line(left, y.position(point.metric.low), left, y.position(point.metric.high), "whisker")
-    if point.latency.low and point.latency.high:
-        yield _line(x.position(point.latency.low), top, x.position(point.latency.high), top, "whisker")
+def _whiskers(latency: Value, metric: Value | None, x: Axis, y: Axis) -> Iterator[Markup]:
+    left, top = x.position(_number(latency)), _height(metric, y)
+    if metric is not None and metric.low is not None and metric.high is not None:
+        yield line_element(left, y.position(metric.low), left, y.position(metric.high), "whisker")
+    if latency.low and latency.high:
+        yield line_element(x.position(latency.low), top, x.position(latency.high), top, "whisker")
+
+
+def _peer_points(comparison: PeerComparison, index: int, subset: str, metric: str) -> Iterator[_PeerPoint]:
+    for number, peer in enumerate(comparison.contenders):
+        if peer.drawn_ms is not None and peer.subset == subset:
+            value = peer.metrics.get(metric)
+            # If others of the record have the metric and this one has others, it would be misleading on the lower edge.
+            if value is not None or not peer.metrics:
+                yield _PeerPoint(peer, f"peers.{index}.contenders.{number}", peer.drawn_ms, value)
+
+
+def _peer_mark(
+    point: _PeerPoint, metric: str, x: Axis, y: Axis, place: tuple[float, float], offset: tuple[float, float]
+) -> Markup:
+    peer, (left, top) = point.peer, place
+    inner = Markup('<path d="{}"/>').format(PEER_MARKER)
+    if peer.is_ours:
+        inner = Markup('<circle class="ring" r="12"/>') + inner
+    parts = [
+        *_whiskers(point.latency, point.metric, x, y),
+        Markup('<svg x="{:.2f}%" y="{:.2f}%" overflow="visible">{}</svg>').format(left, 100 - top, inner),
+    ]
+    letter = Markup('<text class="number" x="{:.2f}%" y="{:.2f}%" dx="{:.0f}" dy="{:.0f}">{}</text>')
+    parts.append(letter.format(left, 100 - top, offset[0], offset[1] + 4, peer.label))
+    tip = describe_peer(peer, metric)
+    template = Markup('<a href="#peer-{}" class="mark peer" data-figure="{}" aria-label="{}" data-tip="{}">{}</a>')
+    return template.format(peer.label, point.path, f"{peer.label}: {tip}", tip, Markup("").join(parts))
+
+
+def describe_peer(peer: Peer, metric: str) -> str:
+    """Return the name and the figures of a peer, and what limits them."""
+    value = peer.metrics.get(metric)
+    accuracy = "accuracy unknown" if value is None else f"{describe(metric).title} {format_value(value, metric)}"
+    time = "ours" if peer.is_ours else f"{format_latency(peer.ratio, interval=True)} times as long as ours"
+    return f"{peer_title(peer)}: {accuracy}, {time}{f' ({peer.note})' if peer.note else ''}"
 
 
 def _pareto_line(optimal: Sequence[_Point], x: Axis, y: Axis) -> Iterator[Markup]:
     """Yield the steps between the rows on the Pareto front: what is reached at each latency."""
     ends = sorted((x.position(_number(point.latency)), y.position(_number(point.metric))) for point in optimal)
     for (left, top), (right, above) in itertools.pairwise(ends):
-        yield _line(left, top, right, top, "pareto")
-        yield _line(right, top, right, above, "pareto")
+        yield line_element(left, top, right, top, "pareto")
+        yield line_element(right, top, right, above, "pareto")
     if ends:
-        yield _line(*ends[-1], 100, ends[-1][1], "pareto")
+        yield line_element(*ends[-1], 100, ends[-1][1], "pareto")
 
 
 def _series(item: Series, values: Sequence[tuple[float, Value]], y: Axis, metric: str) -> Markup:
@@ -282,7 +387,7 @@ def _series(item: Series, values: Sequence[tuple[float, Value]], y: Axis, metric
     parts = []
     for left, value in values:
         if value.low is not None and value.high is not None:
-            parts.append(_line(left, y.position(value.low), left, y.position(value.high), "whisker"))
+            parts.append(line_element(left, y.position(value.low), left, y.position(value.high), "whisker"))
         shape = MARKERS.get(item.row.backend, OTHER_MARKER)
         mark = Markup('<svg x="{:.2f}%" y="{:.2f}%" overflow="visible"><path transform="scale(.75)" d="{}"/></svg>')
         parts.append(mark.format(left, 100 - y.position(_number(value)), shape))
@@ -291,26 +396,32 @@ def _series(item: Series, values: Sequence[tuple[float, Value]], y: Axis, metric
     return template.format(precision_class(item.row.precision), item.row.number - 1, tip, Markup("").join(parts))
 
 
-def _plot(parts: Sequence[Markup], kind: str, label: str) -> Markup:
-    body = Markup("").join(parts)
-    return Markup('<div class="{}"><svg width="100%" height="100%" role="group" aria-label="{}">{}</svg></div>').format(
-        kind, label, body
-    )
+def plot_element(parts: Sequence[Markup], kind: str, label: str, *, role: str = "group") -> Markup:
+    """Return a chart: its elements in an SVG that fills a block of the CSS classes `kind`.
+
+    Args:
+        parts: The elements.
+        kind: CSS classes.
+        label: Description for assistive technology.
+        role: `group` if elements can be focused, `img` if a table beside the chart has their figures.
+    """
+    template = Markup('<div class="{}"><svg width="100%" height="100%" role="{}" aria-label="{}">{}</svg></div>')
+    return template.format(kind, role, label, Markup("").join(parts))
 
 
 def _grid(y: Axis, name: MetricName) -> Iterator[Markup]:
     ticks = y.ticks()
     for value in ticks:
         top = y.position(value)
-        yield _line(0, top, 100, top, "grid")
-        yield _text("0", f"{100 - top:.2f}%", _tick(value, ticks, name), dx="-8", dy=".35em", anchor="end")
+        yield line_element(0, top, 100, top, "grid")
+        yield text_element("0", f"{100 - top:.2f}%", _tick(value, ticks, name), dx="-8", dy=".35em", anchor="end")
 
 
 def _latency_ticks(x: Axis) -> Iterator[Markup]:
     for value in x.ticks():
         left = x.position(value)
         yield Markup('<line class="tick-mark" x1="{0:.2f}%" x2="{0:.2f}%" y1="100%" y2="101.5%"/>').format(left)
-        yield _text(f"{left:.2f}%", "100%", f"{value:g}", dy="1.6em")
+        yield text_element(f"{left:.2f}%", "100%", f"{value:g}", dy="1.6em")
 
 
 def _tick(value: float, ticks: Sequence[float], name: MetricName) -> str:
@@ -320,7 +431,8 @@ def _tick(value: float, ticks: Sequence[float], name: MetricName) -> str:
     return f"{scale * value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+def line_element(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+    """Return a line of a CSS class between two places, in percent from the lower left corner."""
     template = Markup('<line class="{}" x1="{:.2f}%" y1="{:.2f}%" x2="{:.2f}%" y2="{:.2f}%"/>')
     return template.format(kind, x1, 100 - y1, x2, 100 - y2)
 
@@ -329,14 +441,14 @@ def _vertical(position: float, kind: str) -> Markup:
     return Markup('<line class="{0}" x1="{1:.2f}%" x2="{1:.2f}%" y1="25%" y2="75%"/>').format(kind, position)
 
 
-def _text(x: str, y: str, text: str, *, dx: str = "0", dy: str = "0", anchor: str = "middle") -> Markup:
+def text_element(x: str, y: str, text: str, *, dx: str = "0", dy: str = "0", anchor: str = "middle") -> Markup:
+    """Return a text of an axis at a place in percent from the upper left corner, shifted by `dx` and `dy`."""
     template = Markup('<text class="tick" x="{}" y="{}" dx="{}" dy="{}" text-anchor="{}">{}</text>')
     return template.format(x, y, dx, dy, anchor, text)
 
 
-def _latency_axis(points: Sequence[_Point]) -> Axis:
-    ends = [end for point in points for end in (point.latency.low, point.latency.value, point.latency.high) if end]
-    return latency_axis(ends)
+def _latency_axis(latencies: Sequence[Value]) -> Axis:
+    return latency_axis([end for item in latencies for end in (item.low, item.value, item.high) if end])
 
 
 def _metric_axis(values: Sequence[Value], name: MetricName) -> Axis:

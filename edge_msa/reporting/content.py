@@ -6,11 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edge_msa.benchmark.layer_profile import LayerProfile
+from edge_msa.benchmark.peer_table import PeerBenchmark
 from edge_msa.evaluation.baseline_check import complete_subset
 from edge_msa.evaluation.class_tables import class_header, class_rows
 from edge_msa.evaluation.conversation_memory import describe_context
 from edge_msa.evaluation.evaluate import MISSING_AVERAGE, Evaluation, baseline_notes
+from edge_msa.evaluation.metrics import describe_constant
 from edge_msa.reporting.figures import DataInfo, Figures, Provenance, Row, Section, TextTable, Value
+from edge_msa.reporting.layers import layer_times
+from edge_msa.reporting.peers import compare_peers
 from edge_msa.reporting.points import (
     ReportPoint,
     headline_subset,
@@ -19,7 +24,7 @@ from edge_msa.reporting.points import (
     shared_gate_metric,
     short_names,
 )
-from edge_msa.reporting.risk import interval_tables, measured_intervals
+from edge_msa.reporting.risk import interval_tables, measured_intervals, risk_curves
 from edge_msa.reporting.summary import summarize
 from edge_msa.reporting.verdict import compare_points, find_verdicts
 from edge_msa_runtime import __version__
@@ -38,6 +43,8 @@ class Report:
         provenance: Values by name, shown unchanged: seed, revision and digest of each run.
         sections: Title and text of records of other commands, shown as their command prints them.
         skipped: Files that were not used, each with the reason.
+        peers: File and content of each comparison with alternatives.
+        layers: File and content of each profile of layers.
     """
 
     title: str
@@ -46,6 +53,8 @@ class Report:
     provenance: Mapping[str, str] = field(default_factory=dict)
     sections: Sequence[tuple[str, str]] = ()
     skipped: Sequence[str] = ()
+    peers: Sequence[tuple[str, PeerBenchmark]] = ()
+    layers: Sequence[tuple[str, LayerProfile]] = ()
 
 
 def collect_figures(report: Report) -> Figures:
@@ -54,21 +63,28 @@ def collect_figures(report: Report) -> Figures:
     subset = headline_subset(points)
     intervals = measured_intervals(report.evaluations)
     first = next(iter(report.evaluations), None)
+    data = None if first is None else _describe_data(first)
+    rows = list(_rows(points, subset))
     reference = next((point for point in points if point.by_subset), None)
     return Figures(
         title=report.title,
         version=__version__,
-        data=None if first is None else _describe_data(first),
+        data=data,
         subset=subset,
         metric=shared_gate_metric(points),
         verdicts=list(find_verdicts(points, subset)),
-        rows=list(_rows(points, subset)),
+        rows=rows,
         baselines={} if reference is None else _finite_table(reference.baselines),
+        baseline_predictions={} if first is None else _describe_baselines(first),
         bayes_optimum={} if reference is None else _finite_table(reference.bayes_optimum),
-        findings=list(summarize(points)) if points or not report.sections else [],
+        findings=list(summarize(points)) if points or not (report.sections or report.peers or report.layers) else [],
         prediction_intervals=[] if intervals is None else list(_interval_tables(intervals)),
+        predicts_sets=intervals is not None and intervals.predicts_classes,
+        risk=[] if intervals is None else risk_curves(intervals),
         classes=[_class_table(item) for item in report.evaluations if item.confusion],
         notes=list(dict.fromkeys(note for item in report.evaluations for note in _notes(item))),
+        peers=compare_peers(report.peers, rows, data),
+        layers=[layer_times(file, profile) for file, profile in report.layers],
         sections=[Section(title=title, text=text) for title, text in report.sections],
         provenance=dict(report.provenance),
         skipped=list(report.skipped),
@@ -165,6 +181,15 @@ def _describe_data(evaluation: Evaluation) -> DataInfo:
         samples=evaluation.samples,
         interval_unit=evaluation.interval_unit,
     )
+
+
+def _describe_baselines(evaluation: Evaluation) -> dict[str, str]:
+    """Return what each baseline predicts. All evaluations of a report are of the same data, so they share baselines."""
+    return {
+        name: describe_constant(evaluation.baseline_constants[name], metrics)
+        for name, metrics in evaluation.baselines.items()
+        if name in evaluation.baseline_constants
+    }
 
 
 def _interval_tables(evaluation: Evaluation) -> Iterator[TextTable]:

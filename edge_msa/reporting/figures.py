@@ -164,6 +164,111 @@ class TextTable(_Model):
     notes: list[str] = Field(default_factory=list, description="Paragraphs below the table.")
 
 
+class RiskCurve(_Model):
+    """Errors among the answered predictions of a subset, from answering all of them to the widest intervals or sets."""
+
+    subset: str = Field(description="The available modalities.")
+    answered: list[float] = Field(description="Share of the predictions that are answered.")
+    risk: list[float] = Field(description="Share of these with a wrong sign or class.")
+
+
+class Peer(_Model):
+    """A model that was measured beside one of ours in the same run."""
+
+    label: str = Field(description="Letter of the point in the chart. Empty if a row of the report shows this model.")
+    name: str = Field(description="Name of the bundle or run, or of a published network.")
+    kind: Literal["student", "teacher", "peer"] = Field(
+        description="`peer` is what another project or tool gives. `student` is a bundle, `teacher` a teacher."
+    )
+    backend: str = Field(description="Backend that ran the graphs, or `torch`.")
+    precision: str = Field(description="Precision for people.")
+    subset: str = Field(description="Modalities that it takes.")
+    is_ours: bool = Field(description="Whether the others are compared with this one.")
+    row: str | None = Field(description="Id of the row that shows the same model. null if none does.")
+    size_bytes: int | None = Field(
+        description="Size of the files that the backend needs, in bytes; of a teacher or a peer, of the measured graph."
+    )
+    p50_ms: float | None = Field(description="Median latency in that run, in milliseconds. null if not measured.")
+    ratio: Value | None = Field(description="Median latency divided by that of ours. null if not measured.")
+    min_ratio: float | None = Field(description="Shortest time divided by that of ours. null if not measured.")
+    drawn_ms: Value | None = Field(
+        description="Where the chart shows it: `ratio` times the p50 of the row that is ours, or of ours in that run "
+        "if no row is. null if it is not drawn."
+    )
+    metrics: dict[str, Value] = Field(description="Metrics by name. Empty if not measured, or if it is not trained.")
+    differences: dict[str, Value] = Field(description="Metrics minus those of ours, paired by video.")
+    note: str = Field(description="Why it was not measured, or what is special about it.")
+
+
+class PeerComparison(_Model):
+    """A record of `edge-msa bench peers`."""
+
+    file: str = Field(description="The record.")
+    dataset: str = Field(description="Name of the data set.")
+    digest: str = Field(description="SHA-256 of the data set.")
+    split: str = Field(description="Name of the split.")
+    samples: int = Field(description="Samples that each model predicted.")
+    predictions: int = Field(description="Timed predictions of each model.")
+    row: str | None = Field(
+        description="Id of the row that is ours, measured on the same machine and data. null if there is none: then "
+        "the record has a chart of its own."
+    )
+    contenders: list[Peer] = Field(description="The models, ours included.")
+    machine: dict[str, str] = Field(description="Machine, versions, threads and conditions of the run.")
+    noisy: bool = Field(description="Whether other programs disturbed the run.")
+    notes: list[str] = Field(description="What you must know to interpret the figures.")
+
+    @property
+    def ours(self) -> Peer:
+        """The model that the others are compared with."""
+        return next(item for item in self.contenders if item.is_ours)
+
+
+class LayerTime(_Model):
+    """A layer that a backend executes."""
+
+    name: str = Field(description="Type and shape of the output.")
+    type: str = Field(description="Type in the notation of the backend.")
+    precision: str = Field(description="Precision in which it computes.")
+    time_us: float = Field(description="Time in microseconds.")
+    bound_us: float = Field(description="Shortest time by the roofline of the machine, in microseconds.")
+    macs: int = Field(description="Multiply-accumulate operations.")
+    bytes: int = Field(description="Bytes of all inputs, weights and outputs.")
+    is_reformat: bool = Field(description="Whether it only changes the layout or the element type.")
+    kernel: str = Field(description="Kernel that the backend chose. Empty if it does not say so.")
+
+
+class LayerShare(_Model):
+    """What the layers of a precision, or all reformats, contribute."""
+
+    name: str = Field(description="The precision, or `reformat`.")
+    layers: int = Field(description="Number of layers.")
+    time: float = Field(description="Share of the time.")
+    macs: float = Field(description="Share of the MACs.")
+
+
+class LayerTimes(_Model):
+    """A record of `edge-msa bench layers`."""
+
+    file: str = Field(description="The record.")
+    name: str = Field(description="Name of the bundle.")
+    target: str = Field(description="Device profile of the bundle.")
+    backend: str = Field(description="Backend that ran the graph.")
+    precision: str = Field(description="Precision of the graph.")
+    device: str = Field(description="Device that ran it.")
+    subset: str = Field(description="Modalities of the graph.")
+    layers: list[LayerTime] = Field(description="The layers, in the order in which they run.")
+    shares: list[LayerShare] = Field(description="Number, time and MACs of the layers by precision; reformats apart.")
+    total_us: float = Field(description="Sum of the times of the layers. Profiling adds to it.")
+    bound_us: float = Field(description="Sum of the bounds of the layers.")
+    times_bound: float | None = Field(description="How many times as long as its bound the graph takes.")
+    least_times_bound: float | None = Field(description="The smallest such factor of a layer whose time is not 0.")
+    most_times_bound: float | None = Field(description="The largest such factor of a layer.")
+    macs_per_second: dict[str, float] = Field(description="Measured peak of the machine, by precision.")
+    bytes_per_second: float = Field(description="Measured bandwidth of copies of as much memory as the graph touches.")
+    machine: dict[str, str] = Field(description="Machine, versions and threads.")
+
+
 class Section(_Model):
     """A record of another command, as text."""
 
@@ -189,6 +294,9 @@ class Figures(_Model):
     baselines: dict[str, dict[str, float | None]] = Field(
         description="Metrics of constant predictions, by baseline and metric."
     )
+    baseline_predictions: dict[str, str] = Field(
+        default_factory=dict, description="What each baseline predicts: a score, a class, or emotions."
+    )
     bayes_optimum: dict[str, dict[str, float | None]] = Field(
         description="Expected metrics of the optimal predictor, by subset and metric. Empty if it is not known."
     )
@@ -196,8 +304,18 @@ class Figures(_Model):
     prediction_intervals: list[TextTable] = Field(
         description="Coverage and width of prediction intervals or sets, one table per condition."
     )
+    predicts_sets: bool = Field(
+        default=False, description="Whether `prediction_intervals` are about sets of classes, not intervals."
+    )
+    risk: list[RiskCurve] = Field(
+        default_factory=list, description="Errors among the answered predictions, by subset, on complete utterances."
+    )
     classes: list[TextTable] = Field(description="Metrics of each class and the confusion matrix, one table per row.")
     notes: list[str] = Field(description="What you must know about the metrics, as sentences.")
+    peers: list[PeerComparison] = Field(
+        default_factory=list, description="Comparisons with alternatives. They are no part of a verdict."
+    )
+    layers: list[LayerTimes] = Field(default_factory=list, description="Where the time of graphs goes.")
     sections: list[Section] = Field(description="Records of other commands.")
     provenance: dict[str, str] = Field(description="Seed, revision and digest of each run, and digest of the data.")
     skipped: list[str] = Field(description="Files that are not part of the report, each with the reason.")

@@ -19,79 +19,84 @@ from edge_msa.reporting.charts import (
     latency_axis,
     latency_bar,
     marker,
+    peer_marker,
+    peers_chart,
+    precision_class,
     subset_chart,
     tradeoff_chart,
 )
 from edge_msa.reporting.commands import unmeasured_accuracy_command
 from edge_msa.reporting.content import Report, collect_figures
-from edge_msa.reporting.figures import Figures, Row
+from edge_msa.reporting.figures import Figures, LayerShare, LayerTime, LayerTimes, Peer, PeerComparison, Row, Value
+from edge_msa.reporting.grids import Cell, Grid, GridRow
+from edge_msa.reporting.layer_charts import layer_bar, layer_strip, roofline_chart
+from edge_msa.reporting.layers import REFORMAT
+from edge_msa.reporting.peers import describe_peers
 from edge_msa.reporting.points import merge_remarks, subset_title
-from edge_msa.reporting.risk import measured_intervals, risk_plot
+from edge_msa.reporting.risk import risk_plot
 from edge_msa.reporting.tables import figures_csv, figures_markdown
 from edge_msa.reporting.templates import Table, render_template
-from edge_msa.reporting.values import format_latency, format_value
+from edge_msa.reporting.values import format_difference, format_differences, format_latency, format_value
 from edge_msa.reporting.verdict import RULE, backend_title
 from edge_msa.text_tables import ABSENT, format_kilobytes, format_number
 from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.wording import format_count
 
 BAYES_OPTIMUM_NOTE = (
     "The Bayes optimum is the expected result of the optimal predictor on this split. "
     "The split is finite, so a model can exceed it slightly by chance."
 )
 _PERCENTILES = ("p50", "p90", "p95", "p99")
+_SLOWEST = 12
+"""Layers with a bar."""
 _MAX_TINT = 62
 """Largest share of the color of a heat map in the background of a cell, in percent. Text stays readable on it."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell of a table.
+class PeersPart:
+    """The part of the page for one comparison with peers.
 
     Attributes:
-        text: What the cell shows.
-        figure: Where the figures contain it, as names and positions that are joined by dots. Empty for names.
-        sort: The number that tables are sorted by; None: the text.
-        tint: Share of the color in the background, in percent.
+        comparison: The figures.
+        summary: How many are slower and faster than ours.
+        place: Where the points are in the charts.
+        chart: A chart of its own, "" if the trade-off shows the points.
+        metric: The metric of that chart.
+        grid: The table.
     """
 
-    text: str
-    figure: str = ""
-    sort: float | None = None
-    tint: int | None = None
+    comparison: PeerComparison
+    summary: str
+    place: str
+    chart: Markup
+    metric: str
+    grid: Grid
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A table whose figures refer to the JSON of the page.
+class LayersPart:
+    """The part of the page for the layers of one graph.
 
     Attributes:
-        caption: Title.
-        header: Column titles.
-        rows: Cells of each row with its attributes for the script: subset, row number and whether it is highlighted.
-        left: Number of leading columns that hold names.
+        times: The figures.
+        title: Bundle, backend, precision and modalities.
+        strip: All layers in their order.
+        shares: Color, name, and what the layers of each precision contribute.
+        slowest: The slowest layers with bars.
+        roofline: The roofline, "" if no layer has MACs.
+        bound: What the roofline says about the times.
+        grid: All layers.
     """
 
-    caption: str
-    header: Sequence[str]
-    rows: Sequence[GridRow]
-    left: int = 1
-
-
-@dataclass(frozen=True)
-class GridRow:
-    """A row of a `Grid`.
-
-    Attributes:
-        cells: The cells.
-        id: Id of the element.
-        subset: The subset that the row is about, for the filter.
-        highlighted: Whether the row is highlighted.
-    """
-
-    cells: Sequence[Cell | Markup]
-    id: str = ""
-    subset: str = ""
-    highlighted: bool = False
+    times: LayerTimes
+    title: str
+    strip: Markup
+    shares: Sequence[tuple[str, str]]
+    slowest: Grid
+    roofline: Markup
+    bound: str
+    grid: Grid
 
 
 @dataclass(frozen=True)
@@ -125,18 +130,16 @@ def write_report_page(report: Report, output: Path) -> Path:
     if output.suffix == ".md":
         return write_text(output, figures_markdown(figures))
     with activity("Drawing the plots of the page"):
-        return write_text(output, render_report(report, figures))
+        return write_text(output, render_figures(figures))
 
 
-def render_report(report: Report, figures: Figures | None = None) -> str:
-    """Return the page as HTML.
+def render_report(report: Report) -> str:
+    """Return the page of a report as HTML."""
+    return render_figures(collect_figures(report))
 
-    Args:
-        report: The content.
-        figures: What `collect_figures` returns for it, if it is known.
-    """
-    figures = figures or collect_figures(report)
-    intervals = measured_intervals(report.evaluations)
+
+def render_figures(figures: Figures) -> str:
+    """Return the page as HTML. It depends on the figures only, so a page can be checked against its own JSON."""
     subsets, metrics = _measured_subsets(figures), _metrics_with_intervals(figures)
     series = distinct_series(figures)
     return render_template(
@@ -146,7 +149,7 @@ def render_report(report: Report, figures: Figures | None = None) -> str:
         subtitle=_subtitle(figures),
         verdicts=figures.verdicts,
         rule=RULE,
-        has_rows=bool(figures.rows) or not figures.sections,
+        has_rows=bool(figures.rows) or not (figures.sections or figures.peers or figures.layers),
         findings=figures.findings,
         subset=figures.subset,
         subset_title=subset_title(figures.subset),
@@ -155,6 +158,7 @@ def render_report(report: Report, figures: Figures | None = None) -> str:
         metric=figures.metric,
         tradeoff_panels=_tradeoff_panels(figures, subsets, metrics),
         legend=_legend(figures),
+        peers_drawn=[item for item in figures.peers if item.row is not None and any(p.label for p in item.contenders)],
         absent=list(_absent(figures)),
         tradeoff=_tradeoff_grid(figures),
         remarks=merge_remarks(row.remark for row in figures.rows),
@@ -162,22 +166,25 @@ def render_report(report: Report, figures: Figures | None = None) -> str:
         series=[(item.label, marker(item.row.precision, item.row.backend)) for item in series],
         has_bayes_optimum=bool(figures.bayes_optimum),
         bayes_optimum_note=BAYES_OPTIMUM_NOTE,
-        baselines=" and ".join(merge_equal(figures.baselines)),
+        baselines=" and ".join(_baseline_names(figures)),
         latency_panels=_latency_panels(figures),
         interval_tables=[Table(item.header, item.rows, item.caption) for item in figures.prediction_intervals],
-        has_sets=intervals is not None and intervals.predicts_classes,
+        has_sets=figures.predicts_sets,
         # Matplotlib generated this markup and escaped every text in it.
-        risk_plot="" if intervals is None else Markup(risk_plot(intervals)),  # noqa: S704
+        risk_plot=Markup(risk_plot(figures.risk, sets=figures.predicts_sets)),  # noqa: S704
         all_metrics=_metrics_grid(figures),
         classes=[Table(item.header, item.rows, item.caption) for item in figures.classes],
         notes=figures.notes,
+        peers=[_peers_part(item, index, figures) for index, item in enumerate(figures.peers)],
+        peer_key=peer_marker(),
+        layers=[_layers_part(item, index) for index, item in enumerate(figures.layers)],
         conditions=_conditions(figures),
         commands=list(_commands(figures)),
         provenance=_provenance(figures),
         sections=figures.sections,
         skipped=figures.skipped,
         figures=Markup(figures.to_script()),  # noqa: S704 - without < > &
-        metric_titles={name: _axis_title(name) for name in metrics},
+        metric_titles={name: _axis_title(name) for name in dict.fromkeys([*metrics, *_peer_metrics(figures)])},
         is_grid=lambda content: isinstance(content, Grid),
         is_cell=lambda content: isinstance(content, Cell),
     )
@@ -241,7 +248,14 @@ def _legend(figures: Figures) -> list[tuple[str, Markup]]:
     precisions = [(name, marker(name, "")) for name in dict.fromkeys(row.precision for row in drawn)]
     backends = [(backend_title(name), marker("", name)) for name in dict.fromkeys(row.backend for row in drawn)]
     hollow = [("on another architecture than the target's", marker("", "", hollow=True))]
-    return [*precisions, *backends, *(hollow if not all(row.on_target for row in drawn) else [])]
+    peers = [("peer (letter)", peer_marker())]
+    has_peers = any(item.label for comparison in figures.peers if comparison.row for item in comparison.contenders)
+    return [
+        *precisions,
+        *backends,
+        *(hollow if not all(row.on_target for row in drawn) else []),
+        *(peers if has_peers else []),
+    ]
 
 
 def _absent(figures: Figures) -> Iterator[str]:
@@ -360,11 +374,11 @@ def _reference_cell(table: dict[str, dict[str, float | None]], where: str, key: 
 
 
 def _baseline_names(figures: Figures) -> dict[str, str]:
-    """Return the key of each distinct baseline by its title; equal ones share a title."""
-    titles = merge_equal(figures.baselines)
+    """Return the key of each distinct baseline by its title, with what it predicts; equal ones share a title."""
+    known = {key: (items, figures.baseline_predictions.get(key, "")) for key, items in figures.baselines.items()}
     return {
-        title: next(key for key, items in figures.baselines.items() if items == value)
-        for title, value in titles.items()
+        f"{title} ({value[1]})" if value[1] else title: next(key for key, other in known.items() if other == value)
+        for title, value in merge_equal(known).items()
     }
 
 
@@ -426,6 +440,155 @@ def _metrics_grid(figures: Figures) -> Grid | None:
     if not rows:
         return None
     return Grid("All metrics", ["model", "available", *(describe(name).title for name in names), "samples"], rows, 2)
+
+
+def _peer_metrics(figures: Figures) -> Iterator[str]:
+    yield from (name for comparison in figures.peers for item in comparison.contenders for name in item.metrics)
+
+
+def _peers_part(comparison: PeerComparison, index: int, figures: Figures) -> PeersPart:
+    row = figures.row(comparison.row)
+    metrics = list(dict.fromkeys(name for item in comparison.contenders for name in item.metrics))
+    metric = figures.metric if figures.metric in metrics else next(iter(metrics), "")
+    chart = peers_chart(comparison, index, metric) if row is None and metric else Markup("")
+    if row is not None:
+        place = (
+            f"Letters in the chart above: the p50 of row {row.number} (ours) times p50 / ours, which was measured in "
+            "one run with ours. Without a known accuracy, they are on its lower edge."
+        )
+    else:
+        place = "This run has no row in the report: it used other data or another machine, or ours was not benchmarked."
+    return PeersPart(
+        comparison, describe_peers(comparison), place, chart, metric, _peers_grid(comparison, index, figures, metrics)
+    )
+
+
+def _peers_grid(comparison: PeerComparison, index: int, figures: Figures, metrics: Sequence[str]) -> Grid:
+    rows = []
+    for number, item in enumerate(comparison.contenders):
+        path = f"peers.{index}.contenders.{number}"
+        row = figures.row(item.row)
+        key = item.label or (str(row.number) if row is not None else "")
+        cells = [
+            Cell(f"{key} {item.name}{' (ours)' if item.is_ours else ''}".strip()),
+            Cell(f"{backend_title(item.backend)}, {item.precision.partition(':')[0]}"),
+            _ratio_cell(item, path),
+            Cell(ABSENT) if item.min_ratio is None else _peer_cell(item.min_ratio, f"{path}.min_ratio"),
+        ]
+        for name in metrics:
+            value = item.metrics.get(name)
+            cells.append(
+                Cell(ABSENT)
+                if value is None
+                # The chart has the interval. Here, that of the paired difference decides.
+                else Cell(format_value(value, name, interval=False), f"{path}.metrics.{name}", value.value)
+            )
+        cells += [_difference_cell(item.differences.get(name), name, f"{path}.differences.{name}") for name in metrics]
+        size = item.size_bytes
+        cells.append(Cell(ABSENT) if size is None else Cell(format_kilobytes(size), f"{path}.size_bytes", size))
+        rows.append(GridRow(cells, id=f"peer-{item.label}" if item.label else "", highlighted=item.is_ours))
+    titles = [describe(name).title for name in metrics]
+    header = ["model", "runs on", "p50 / ours", "min / ours", *titles, *(f"{title} - ours" for title in titles)]
+    position = f" ({index + 1})" if len(figures.peers) > 1 else ""
+    data = f"{comparison.dataset}, {comparison.split} split"
+    caption = f"Beside ours, on {comparison.ours.subset}: {data}{position}"
+    return Grid(caption, [*header, "size KB"], rows, 2)
+
+
+def _ratio_cell(item: Peer, path: str) -> Cell:
+    if item.ratio is None or item.ratio.value is None:
+        return Cell(ABSENT)
+    text = format_latency(item.ratio, interval=not item.is_ours)
+    return Cell(text, f"{path}.ratio", item.ratio.value)
+
+
+def _peer_cell(value: float, path: str) -> Cell:
+    return Cell(format_number(value), path, value)
+
+
+def _difference_cell(value: Value | None, metric: str, path: str) -> Cell:
+    if value is None or value.value is None:
+        return Cell(ABSENT)
+    text = format_difference(metric, value.value)
+    if value.low is not None and value.high is not None:
+        text += f" ({format_differences(metric, value.low, value.high)})"
+    return Cell(text, path, value.value)
+
+
+def _layers_part(item: LayerTimes, index: int) -> LayersPart:
+    title = f"{item.name}, {backend_title(item.backend)} {item.precision}, {item.subset}"
+    numbered = list(enumerate(item.layers))
+    slowest = sorted(numbered, key=lambda pair: -pair[1].time_us)[:_SLOWEST]
+    return LayersPart(
+        times=item,
+        title=title,
+        strip=layer_strip(item, index),
+        shares=[_describe_share(share) for share in item.shares],
+        slowest=Grid(
+            f"The {len(slowest)} slowest of {format_count(len(item.layers), 'layer')} of {title}",
+            ["layer", "time, from 0", "us", "bound us"],
+            [
+                GridRow(
+                    [
+                        Cell(layer.name),
+                        layer_bar(item, layer, f"layers.{index}.layers.{number}"),
+                        *_layer_cells(layer, f"layers.{index}.layers.{number}", ("time_us", "bound_us")),
+                    ]
+                )
+                for number, layer in slowest
+            ],
+            2,
+        ),
+        roofline=roofline_chart(item, index),
+        bound=_describe_bound(item),
+        grid=Grid(
+            f"All layers of {title}, in the order in which they run",
+            ["layer", "precision", "us", "bound us", "MACs", "bytes", "kernel"],
+            [
+                GridRow(
+                    [
+                        Cell(f"{number + 1} {layer.name}"),
+                        Cell(f"{layer.precision}, reformat" if layer.is_reformat else layer.precision),
+                        *_layer_cells(
+                            layer, f"layers.{index}.layers.{number}", ("time_us", "bound_us", "macs", "bytes")
+                        ),
+                        Cell(layer.kernel or ABSENT),
+                    ]
+                )
+                for number, layer in numbered
+            ],
+            2,
+        ),
+    )
+
+
+def _describe_share(share: LayerShare) -> tuple[str, str]:
+    """Return the CSS class of the color of a share, and its figures."""
+    is_reformat = share.name == REFORMAT
+    name = "changes of layout or type" if is_reformat else share.name
+    counts = f"{format_count(share.layers, 'layer')}, {100 * share.time:.0f} % of the time"
+    text = f"{name}: {counts}, {100 * share.macs:.0f} % of the MACs"
+    return "reformat" if is_reformat else precision_class(share.name), text
+
+
+def _layer_cells(layer: LayerTime, path: str, names: Sequence[str]) -> Iterator[Cell]:
+    for name in names:
+        value = getattr(layer, name)
+        text = f"{value:,}" if isinstance(value, int) else f"{value:.1f}" if name == "time_us" else format_number(value)
+        yield Cell(text, f"{path}.{name}", value)
+
+
+def _describe_bound(item: LayerTimes) -> str:
+    """Return what the roofline says about the times, and why it is no estimate for other devices."""
+    peaks = ", ".join(f"{format_number(peak / 1e9)} GMAC/s {name}" for name, peak in item.macs_per_second.items())
+    text = f"Peaks of this machine, measured: {peaks}; {format_number(item.bytes_per_second / 1e9)} GB/s."
+    if item.times_bound is None or item.least_times_bound is None or item.most_times_bound is None:
+        return text
+    return (
+        f"{text} The graph takes {format_number(item.times_bound)} times as long as its bound, and single layers "
+        f"{format_number(item.least_times_bound)} to {format_number(item.most_times_bound)} times. So the roofline "
+        "estimates no latency, and the report has no estimates for devices that were not measured."
+    )
 
 
 def _conditions(figures: Figures) -> list[tuple[str, dict[str, str]]]:

@@ -13,9 +13,11 @@ from edge_msa import result_tables
 from edge_msa.errors import UsageError
 from edge_msa.evaluation.metrics import describe
 from edge_msa.reporting.comparison import is_close, latency_outcome
-from edge_msa.reporting.figures import Figures, Row, Value
-from edge_msa.reporting.values import format_difference, format_latency, format_value
+from edge_msa.reporting.figures import Figures, Row, Value, Verdict
+from edge_msa.reporting.page_check import page_differences
+from edge_msa.reporting.values import format_latency, format_value
 from edge_msa.text_tables import format_kilobytes, format_number, text_table
+from edge_msa_runtime import __version__
 from edge_msa_runtime.wording import format_count
 
 Status = Literal["held", "changed", "not testable here"]
@@ -27,8 +29,10 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 machines are not among them: a page may come from anyone."""
 _LARGEST: Mapping[str, int] = {"--repeats": 100_000, "--processes": 100, "--threads": 256}
 """Largest values of options, so that a page cannot keep a machine busy for days."""
-_DATA = re.compile(r'<data value="([^"]*)" data-figure="([^"]*)">(.*?)</data>', re.DOTALL)
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?=x\b|\W|$)", re.IGNORECASE)
+"""A number in a sentence that is not part of a name such as `int8`."""
+_CONSTANTS = (95.0, 10.0)
+"""Numbers in the sentence of any verdict: the confidence of intervals, and the noise if there is no interval."""
 _ROUNDING = 1e-4
 """Metrics of the same predictions on other machines differ by less."""
 _UNSTEADY = 1.5
@@ -159,6 +163,7 @@ def check_figures(figures: Figures, measured: Figures | None, failures: Mapping[
         yield from _check_metrics(row, new if same_data else None, _reason(row.provenance.metrics, failures, same_data))
         yield from _check_costs(row, new, _reason(row.provenance.latency, failures, has_record=new is not None))
     yield from _check_verdicts(figures)
+    yield from _check_peers(figures)
 
 
 def _digest(figures: Figures) -> str:
@@ -245,8 +250,27 @@ def _check_verdicts(figures: Figures) -> Iterator[Check]:
             known = [value.value for value in values if value is not None and value.value is not None]
             computed = known[1] - known[0] if len(known) == 2 else None
             yield _derived(verdict.target, "difference of the verdict", verdict.difference.value, computed)
-            text = format_difference(figures.metric, verdict.difference.value)
-            yield _text_check(verdict.target, "difference in the text", verdict.sentence, text)
+        yield _sentence_check(figures, verdict, row)
+
+
+def _check_peers(figures: Figures) -> Iterator[Check]:
+    """Yield whether each peer is drawn where its ratio puts it. Its measurement needs `bench peers`."""
+    for comparison in figures.peers:
+        row = figures.row(comparison.row)
+        base = comparison.ours.p50_ms
+        if row is not None:
+            latency = row.latency_ms.get(comparison.ours.subset, {}).get("p50")
+            base = None if latency is None else latency.value
+        for item in comparison.contenders:
+            if item.drawn_ms is not None and item.drawn_ms.value is not None:
+                ratio = None if item.ratio is None else item.ratio.value
+                computed = None if base is None or ratio is None else base * ratio
+                yield _derived(comparison.file, f"place of {item.label}, ms", item.drawn_ms.value, computed)
+        reason = "edge-msa bench peers measures the ratios"
+        yield Check(comparison.file, "ratios of peers", "", "", "not testable here", reason)
+    for times in figures.layers:
+        reason = "edge-msa bench layers measures the layers"
+        yield Check(times.file, "times of layers", "", "", "not testable here", reason)
 
 
 def _derived(target: str, title: str, stated: float, computed: float | None) -> Check:
@@ -257,47 +281,42 @@ def _derived(target: str, title: str, stated: float, computed: float | None) -> 
     return Check(target, title, page, format_number(computed), status)
 
 
-def _text_check(target: str, title: str, sentence: str, expected: str) -> Check:
-    return Check(target, title, sentence, expected, "held" if expected in sentence else "changed")
+def _sentence_check(figures: Figures, verdict: Verdict, row: Row) -> Check:
+    """Return whether each number in the sentence of a verdict is a figure of the verdict or of its row."""
+    metrics, latencies = (items.get(figures.subset, {}) for items in (row.metrics, row.latency_ms))
+    values = [verdict.speedup, verdict.difference, *verdict.without.values(), metrics.get(figures.metric)]
+    ends = [end for item in (*values, *latencies.values()) if item for end in (item.value, item.low, item.high)]
+    # A verdict says how many times as fast a row is, and cuts intervals at the largest possible difference.
+    limit = describe(figures.metric).largest_difference
+    ends += [-limit, limit, row.size_bytes, *_CONSTANTS]
+    known = [end for end in ends if end is not None]
+    text = verdict.sentence.replace(row.name, "").replace(describe(figures.metric).title, "")
+    wrong = [number for number in _NUMBER.findall(text) if not any(_shows(number, value) for value in known)]
+    title = "numbers in the sentence of the verdict"
+    return Check(verdict.target, title, ", ".join(wrong), "", "changed" if wrong else "held")
 
 
 def check_page(html: str, figures: Figures) -> Iterator[Check]:
-    """Yield each figure in the text of a page that is not the one in its JSON.
+    """Yield each figure in the texts, labels and charts of a page that does not follow from its JSON.
 
     Args:
-        html: The page, whose visible figures are `<data value="NUMBER" data-figure="PATH">TEXT</data>`.
-        figures: The figures of the page.
+        html: The page.
+        figures: The figures in it.
     """
-    content = figures.to_json()
-    for stated, path, text in _DATA.findall(html):
-        value = _find(content, path)
-        is_number = _NUMBER.fullmatch(stated) is not None
-        if value is None or not is_number or not is_close(float(stated), value, 1e-9) or not _shows(text, value):
-            known = "" if value is None else format_number(value, 6)
-            yield Check("page", path, text, known, "changed")
+    if figures.version != __version__:
+        reason = f"edge-msa {figures.version} wrote the page, and only the same version can draw it again"
+        yield Check("page", "texts and charts", "", "", "not testable here", reason)
+        return
+    for item in page_differences(html, figures):
+        yield Check("page", item.place, item.shown, item.expected, "changed")
 
 
-def _find(content: object, path: str) -> float | None:
-    """Return the number at a path such as `rows.0.metrics.lav.mae`, or the `value` of the object there."""
-    for name in path.split("."):
-        if isinstance(content, list):
-            content = content[int(name)] if name.isdecimal() and int(name) < len(content) else None
-        else:
-            content = content.get(name) if isinstance(content, dict) else None
-    if isinstance(content, dict):
-        content = content.get("value")
-    return float(content) if isinstance(content, int | float) else None
-
-
-def _shows(text: str, value: float) -> bool:
-    """Return whether the first number of a text is a value, in its unit, in percent or in thousands, rounded."""
-    found = _NUMBER.search(text.replace(",", ""))
-    if found is None:
-        return False
-    number = found[0]
-    if not math.isfinite(float(number)):
-        return False
-    mantissa, _, exponent = number.lower().partition("e")
+def _shows(number: str, value: float) -> bool:
+    """Return whether a number is a value, in its unit, in percent or in thousands, rounded as far as it is printed."""
+    number = number.replace(",", "").lower()
+    mantissa, _, exponent = number.partition("e")
     digits = len(mantissa.partition(".")[2]) - int(exponent or 0)
     rounding = 0.51 * float(f"1e{-digits}")
+    if not math.isfinite(float(number)):
+        return False
     return any(abs(float(number) - shown) <= rounding for shown in (value, 100 * value, value / 1000))

@@ -71,7 +71,7 @@
   const show = (mark) => {
     tip.textContent = mark.dataset.tip;
     tip.hidden = false;
-    const target = mark.querySelector("path").getBoundingClientRect();
+    const target = (mark.querySelector("path, rect") ?? mark).getBoundingClientRect();
     const left = Math.min(Math.max(8, target.x - tip.offsetWidth / 2), document.documentElement.clientWidth - tip.offsetWidth - 8);
     const above = target.y - tip.offsetHeight - 12;
     tip.style.left = `${left + window.scrollX}px`;

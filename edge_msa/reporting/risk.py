@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa.evaluation.intervals.quality import CoverageLevel, quality_rows, quality_title
 from edge_msa.reporting.canvas import OTHER_COLOR, PRECISION_COLORS, STYLE, create_figure, figure_to_svg
+from edge_msa.reporting.figures import RiskCurve
 from edge_msa.reporting.templates import Table
 
 _COLORS = {1: OTHER_COLOR, 2: PRECISION_COLORS["fp16"], 3: PRECISION_COLORS["fp32"]}
@@ -28,27 +29,41 @@ def interval_tables(evaluation: Evaluation) -> Iterator[Table]:
         yield Table(header, rows, quality_title(condition, sets=sets))
 
 
-def risk_plot(evaluation: Evaluation) -> str:
+def risk_curves(evaluation: Evaluation) -> list[RiskCurve]:
+    """Return the risk of each subset under the first condition. Empty if the scores have no sign."""
+    levels = next(iter(evaluation.prediction_intervals.values()), {})
+    return [
+        RiskCurve(subset=subset, answered=[share for share, _ in points], risk=[risk for _, risk in points])
+        for subset, items in levels.items()
+        if len(points := _curve(items)) > 1
+    ]
+
+
+def risk_plot(curves: Sequence[RiskCurve], *, sets: bool) -> str:
     """Return a plot of the share of wrong signs or classes against that of answered predictions, by subset, as SVG.
 
-    Return "" if the scores have no sign.
+    Args:
+        curves: What `risk_curves` returned.
+        sets: Whether the predictions have sets of classes.
+
+    Returns:
+        The plot, "" if there are no curves.
     """
-    wrong = "wrong classes" if evaluation.predicts_classes else "wrong signs"
-    levels = next(iter(evaluation.prediction_intervals.values()), {})
-    curves = {subset: points for subset, items in levels.items() if len(points := _curve(items)) > 1}
     if not curves:
         return ""
     import matplotlib as mpl
 
+    wrong = "wrong classes" if sets else "wrong signs"
+
     with mpl.rc_context(STYLE):
         figure, axes = create_figure(7.6, 3.6)
         counts: dict[int, int] = {}
-        for subset, points in curves.items():
-            size = len(subset)
+        for curve in curves:
+            size = len(curve.subset)
             marker = _MARKERS[counts.get(size, 0) % len(_MARKERS)]
             counts[size] = counts.get(size, 0) + 1
-            x, y = zip(*points, strict=True)
-            axes.plot(x, y, color=_COLORS[size], marker=marker, markersize=4, linewidth=1.3, label=subset)
+            x, y = ([100 * share for share in shares] for shares in (curve.answered, curve.risk))
+            axes.plot(x, y, color=_COLORS[size], marker=marker, markersize=4, linewidth=1.3, label=curve.subset)
         axes.set_xlim(0, 102)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("predictions that are answered, %")
@@ -59,6 +74,6 @@ def risk_plot(evaluation: Evaluation) -> str:
 
 
 def _curve(items: Sequence[CoverageLevel]) -> list[tuple[float, float]]:
-    """Return (answered, risk) in percent without abstaining, then at each coverage."""
+    """Return (answered, risk) as shares without abstaining, then at each coverage."""
     points = [(1.0, items[0].risk_of_all), *((item.answered, item.risk) for item in items)]
-    return [(100 * share, 100 * risk) for share, risk in points if share and risk is not None]
+    return [(share, risk) for share, risk in points if share and risk is not None]

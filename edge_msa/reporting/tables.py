@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from edge_msa.evaluation.evaluate import MISSING_AVERAGE
 from edge_msa.evaluation.metrics import describe
-from edge_msa.reporting.figures import Figures, Row, Value
+from edge_msa.reporting.figures import Figures, LayerTimes, PeerComparison, Row, Value
+from edge_msa.reporting.peers import describe_peers
 from edge_msa.reporting.values import format_latency, format_value
 from edge_msa.text_tables import ABSENT, format_kilobytes, format_number
 from edge_msa_runtime.modalities import Subset
@@ -79,6 +80,12 @@ def figures_markdown(figures: Figures) -> str:
         parts += ["## Missing modalities", _missing(figures)]
     if any(row.latency_ms for row in figures.rows):
         parts += ["## Latency, p50 / p99 in ms", _latency(figures)]
+    for item in figures.peers:
+        parts += ["## Beside what you could use instead", describe_peers(item), _peers(item)]
+        parts.append("\n".join(f"- {escape_markdown(note)}" for note in item.notes))
+    for times in figures.layers:
+        title = f"{times.name}, {times.backend} {times.precision}, {times.subset}"
+        parts += [f"## Time of the layers: {escape_markdown(title)}", _layers(times)]
     parts += [f"## {escape_markdown(item.title)}\n\n```text\n{item.text}\n```" for item in figures.sections]
     for title, lines in (("Notes", figures.notes), ("Skipped files", figures.skipped)):
         if lines:
@@ -139,7 +146,9 @@ def _missing(figures: Figures) -> str:
         rows.append(["", "Bayes optimum", *cells, ABSENT])
     for name, items in figures.baselines.items():
         cell = format_value(Value(value=items.get(figures.metric)), figures.metric)
-        rows.append(["", f"baseline: {name.replace('_', ' ')}", *[cell] * len(subsets), ABSENT])
+        prediction = figures.baseline_predictions.get(name, "")
+        title = f"baseline: {name.replace('_', ' ')}{f' ({prediction})' if prediction else ''}"
+        rows.append(["", title, *[cell] * len(subsets), ABSENT])
     return (
         f"{describe(figures.metric).title} by available modalities, with 95 % intervals:\n\n{_table(header, rows, 2)}"
     )
@@ -160,6 +169,40 @@ def _latency(figures: Figures) -> str:
         if row.latency_ms
     ]
     return _table(["#", "model", *subsets], rows, 2)
+
+
+def _peers(comparison: PeerComparison) -> str:
+    names = list(dict.fromkeys(name for item in comparison.contenders for name in item.metrics))
+    titles = [describe(name).title for name in names]
+    header = ["model", "backend", "precision", "p50 / ours", "min / ours", *titles]
+    rows = [
+        [
+            f"{item.name}{' (ours)' if item.is_ours else ''}",
+            item.backend,
+            item.precision,
+            format_latency(item.ratio, interval=not item.is_ours),
+            format_number(item.min_ratio),
+            *(format_value(item.metrics[name], name) if name in item.metrics else ABSENT for name in names),
+        ]
+        for item in comparison.contenders
+    ]
+    return _table(header, rows, 3)
+
+
+def _layers(times: LayerTimes) -> str:
+    header = ["layer", "precision", "us", "bound us", "MACs", "bytes"]
+    rows = [
+        [
+            layer.name,
+            layer.precision + (", reformat" if layer.is_reformat else ""),
+            f"{layer.time_us:.1f}",
+            format_number(layer.bound_us),
+            f"{layer.macs:,}",
+            f"{layer.bytes:,}",
+        ]
+        for layer in times.layers
+    ]
+    return _table(header, rows, 2)
 
 
 def _provenance(figures: Figures) -> Iterator[str]:

@@ -32,12 +32,13 @@ from edge_msa.benchmark.peers import (
 )
 from edge_msa.config.teachers import TeacherName
 from edge_msa.console import print_notes
-from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
+from edge_msa.data.dataset import SPLITS, Dataset, FloatArray, Split, SplitName
 from edge_msa.data.labeled import keep_labeled
 from edge_msa.errors import DataError, RunUsageError, UsageError
 from edge_msa.evaluation.metrics import (
     Estimate,
     Units,
+    bootstrap_interval,
     compare_models,
     estimate_metrics,
     gate_metric,
@@ -213,8 +214,18 @@ def _rows(
             None if milliseconds is None or ours_times is None else float(milliseconds.min() / ours_times.min()),
             {name: estimate.value for name, estimate in found.items()},
             {name: Difference(value.value, value.low, value.high) for name, value in differences.items()},
+            item.subset,
+            {} if item.scores is None else _intervals(dataset, split, samples, item.scores, metrics),
             item.note,
         )
+
+
+def _intervals(
+    dataset: Dataset, split: Split, samples: Samples, scores: FloatArray, metrics: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    labels, groups = split.labels[samples.rows], [split.groups[row] for row in samples.rows]
+    found = {name: bootstrap_interval(dataset.task, labels, scores, groups, metric=name) for name in metrics}
+    return {name: (interval.low, interval.high) for name, interval in found.items()}
 
 
 def _percentiles(milliseconds: NDArray[np.float64]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from edge_msa.architecture_search.record import SearchRecord
 from edge_msa.architecture_search.table import NAME_COLUMNS, failure_lines, header, pareto_rows
 from edge_msa.arguments import AnyPath, path_of
 from edge_msa.artifacts.runs import INFO_NAME, load_run
-from edge_msa.benchmark.layer_profile import LayerProfile, format_layers
-from edge_msa.benchmark.peer_table import PeerBenchmark, format_peers
+from edge_msa.benchmark.layer_profile import KIND as LAYERS
+from edge_msa.benchmark.layer_profile import LayerProfile
+from edge_msa.benchmark.peer_table import KIND as PEERS
+from edge_msa.benchmark.peer_table import PeerBenchmark
 from edge_msa.benchmark.records import BenchRecord, OtherRecord, load_records
 from edge_msa.console import full_width_tables, print_notes
 from edge_msa.errors import EdgeMsaError, UsageError
@@ -48,8 +50,8 @@ class ReportPage(Table):
     """The HTML page."""
     points: tuple[ReportPoint, ...]
     """One per model, backend and precision."""
-    sections: tuple[tuple[str, str], ...]
-    """Title and text of the records of other commands in the page."""
+    others: tuple[str, ...]
+    """Kind and file of the records of other commands in the page."""
     skipped: tuple[str, ...]
     """What the page does not show, each with the reason."""
 
@@ -62,14 +64,14 @@ class ReportPage(Table):
 
     def __str__(self) -> str:
         """Return the trade-off table for people."""
-        lines = [format_tradeoff(self.points)] if self.points or not self.sections else []
+        lines = [format_tradeoff(self.points)] if self.points or not self.others else []
         warnings = {point.warning: point.name for point in self.points if point.warning}
         if len(warnings) > 1:
             names = ", ".join(dict.fromkeys(warnings.values()))
             lines.append(f"warning: {names}: no better than a constant. {DO_NOT_SHIP}. The report has the figures.")
         else:
             lines += [f"warning: {warning}" for warning in warnings]
-        return "\n".join([*lines, *(f"Also in the report: {name}" for name, _ in self.sections)])
+        return "\n".join([*lines, *(f"Also in the report: {name}" for name in self.others)])
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -170,24 +172,57 @@ def write_report(
     records = load_records(sources)
     folders = [item for item in sources if isinstance(item, Path)]
     points = tuple(join_points(records, find_sources(records, folders)))
-    sections, invalid = _sections(records.others)
+    others = _parse_others(records.others)
     models = () if in_pipeline else [(path, f"{kind}, not a measurement") for path, kind in records.models]
-    skipped = [f"{path}: {reason}" for path, reason in (*records.skipped, *models, *invalid)]
-    write_report_page(Report(title, points, records.evaluations, _describe_runs(folders), sections, skipped), output)
+    skipped = [f"{path}: {reason}" for path, reason in (*records.skipped, *models, *others.invalid)]
+    report_content = Report(
+        title,
+        points,
+        records.evaluations,
+        _describe_runs(folders),
+        peers=others.peers,
+        layers=others.layers,
+        sections=others.sections,
+        skipped=skipped,
+    )
+    write_report_page(report_content, output)
     print_notes(f"skipped {line}" for line in skipped)
-    return ReportPage(output, points, tuple(sections), tuple(skipped))
+    return ReportPage(output, points, tuple(others.titles), tuple(skipped))
 
 
-def _sections(records: Sequence[OtherRecord]) -> tuple[list[tuple[str, str]], list[tuple[Path, str]]]:
-    """Return title and text of each record of another command, and the records that are not valid, with the reason."""
-    sections, invalid = [], []
+@dataclass
+class _Others:
+    """Records of other commands."""
+
+    peers: list[tuple[str, PeerBenchmark]] = field(default_factory=list)
+    """File and content of each comparison with alternatives."""
+    layers: list[tuple[str, LayerProfile]] = field(default_factory=list)
+    """File and content of each profile of layers."""
+    sections: list[tuple[str, str]] = field(default_factory=list)
+    """Title and text of the others."""
+    titles: list[str] = field(default_factory=list)
+    """Kind and file of each."""
+    invalid: list[tuple[Path, str]] = field(default_factory=list)
+    """Records that are not valid, with the reason."""
+
+
+def _parse_others(records: Sequence[OtherRecord]) -> _Others:
+    others = _Others()
     for record in records:
+        title = f"{record.kind}: {record.path}"
         try:
-            with full_width_tables():
-                sections.append((f"{record.kind}: {record.path}", _FORMATS[record.kind](record.value)))
+            if record.kind == PEERS:
+                others.peers.append((str(record.path), PeerBenchmark.from_json(record.value)))
+            elif record.kind == LAYERS:
+                others.layers.append((str(record.path), LayerProfile.from_json(record.value)))
+            else:
+                with full_width_tables():
+                    others.sections.append((title, _FORMATS[record.kind](record.value)))
         except (EdgeMsaError, KeyError, TypeError, ValueError, AttributeError) as error:
-            invalid.append((record.path, f"not a valid {record.kind} ({error})"))
-    return sections, invalid
+            others.invalid.append((record.path, f"not a valid {record.kind} ({error})"))
+        else:
+            others.titles.append(title)
+    return others
 
 
 def _format_search(value: Mapping[str, Any]) -> str:
@@ -200,10 +235,8 @@ _FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "reproduction": lambda value: format_reproduction(Reproduction.from_json(value)),
     "sweep": lambda value: format_sweep(TextSweep.from_json(value)),
     "search": _format_search,
-    "layers": lambda value: format_layers(LayerProfile.from_json(value)),
-    "peers": lambda value: format_peers(PeerBenchmark.from_json(value)),
 }
-"""Returns the text of a record, by its kind."""
+"""Returns the text of a record that the page shows as text, by its kind."""
 
 
 def _describe_runs(paths: Sequence[Path]) -> dict[str, str]:

@@ -20,13 +20,15 @@ OURS = PeerRow(
     1.0,
     {"mae": 0.5},
     {},
+    "lav",
+    {"mae": (0.4, 0.6)},
 )
 TEACHER = PeerRow(
     *("teacher", "teacher", "torch", "fp32", False, 4000, {"min": 4.8, "p50": 5.0}),
     *(Ratio(10.0, 9.0, 11.0), 12.0, {"mae": 0.4}, {"mae": Difference(-0.1, -0.2, 0.0)}),
 )
 ABSENT = PeerRow(
-    "bundle", "peer", "openvino", "NNCF int8", False, None, {}, None, None, {}, {}, "nncf is not installed"
+    "bundle", "peer", "openvino", "NNCF int8", False, None, {}, None, None, {}, {}, note="nncf is not installed"
 )
 BENCHMARK = PeerBenchmark(
     *("mosi", "abc", "test", 20, 100, "groups", (OURS, TEACHER, ABSENT), {"machine": "CPU"}, ("a note",))
@@ -61,7 +63,7 @@ def test_a_benchmark_is_the_same_after_json() -> None:
     assert PeerBenchmark.from_json(value) == BENCHMARK
 
 
-@pytest.mark.parametrize("change", [{"schema": 0}, {"contenders": [{}]}, {"unknown": 1}])
+@pytest.mark.parametrize("change", [{"schema": 1}, {"contenders": [{}]}, {"contenders": []}, {"unknown": 1}])
 def test_a_damaged_record_is_one_line(change: dict[str, object]) -> None:
     value = json.loads(json.dumps(BENCHMARK.to_json())) | change
 

@@ -414,3 +414,23 @@ def test_rows_with_other_noise_share_their_conditions(outline: Parse) -> None:
     ]
     text = " ".join(outline(render_report(Report(TITLE, rows))).text.split())
     assert f"All rows machine a laptop noise {shared} noise of 2 {own}" in text
+
+
+def test_baselines_say_what_they_predict(html: str, outline: Parse) -> None:
+    text = outline(html).text
+    assert "baseline: median (0.2)" in text
+    assert "baseline: best constant (-1)" in text
+
+
+def test_the_baseline_of_emotions_names_them(outline: Parse) -> None:
+    metrics = {"f1_happy": 0.5, "f1_sad": 0.4, "f1_average": 0.45}
+    measured = replace(point("fp32", 0.5, 0.8), by_subset={"la": metrics, "lav": metrics}, gate_metric="f1_average")
+    baselines = dict.fromkeys(("median", "best_constant"), metrics)
+    evaluation = replace(
+        evaluation_of(measured),
+        task="emotions",
+        baselines=baselines,
+        baseline_constants={"median": (-1.0, -1.0), "best_constant": (-1.0, -1.0)},
+    )
+    page = render_report(Report("", [replace(measured, baselines=baselines)], [evaluation]))
+    assert "baseline: median = best constant (no emotion)" in outline(page).text

@@ -5,7 +5,7 @@ import dataclasses
 from edge_msa.evaluation.evaluate import Evaluation, Source
 from edge_msa.evaluation.intervals.quality import CoverageLevel
 from edge_msa.reporting import Report, render_report
-from edge_msa.reporting.risk import interval_tables, measured_intervals, risk_plot
+from edge_msa.reporting.risk import interval_tables, measured_intervals, risk_curves, risk_plot
 
 
 def _evaluation(*, sign: bool = True, intervals: bool = True) -> Evaluation:
@@ -57,7 +57,8 @@ def test_scores_without_a_sign_have_no_risk() -> None:
     evaluation = _evaluation(sign=False)
     (table,) = interval_tables(evaluation)
     assert table.header == ["available", "in 80 % interval", "width", "in 90 % interval", "width"]
-    assert risk_plot(evaluation) == ""
+    assert risk_curves(evaluation) == []
+    assert risk_plot([], sets=False) == ""
 
 
 def test_evaluations_without_intervals_have_no_section() -> None:
