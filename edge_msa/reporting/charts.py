@@ -166,7 +166,8 @@ def _draw_tradeoff(
     parts = [*_grid(y, name), *_latency_ticks(x), *_pareto_line(optimal, x, y)]
     places = [(x.position(_number(latency)), _height(value, y)) for latency, value in drawn]
     offsets = _label_offsets(places)
-    for peer, place, offset in zip(peers, places[len(points) :], offsets[len(points) :], strict=True):
+    marks = zip(peers, places[len(points) :], offsets[len(points) :], strict=True)
+    for peer, place, offset in sorted(marks, key=lambda mark: mark[0].peer.is_ours):
         parts.append(_peer_mark(peer, metric, x, y, place, offset))
     ordered = sorted(zip(points, offsets, strict=False), key=lambda pair: pair[0].row.id in winners)
     for point, offset in ordered:
@@ -360,8 +361,9 @@ def _peer_mark(
     letter = Markup('<text class="number" x="{:.2f}%" y="{:.2f}%" dx="{:.0f}" dy="{:.0f}">{}</text>')
     parts.append(letter.format(left, 100 - top, offset[0], offset[1] + 4, peer.label))
     tip = describe_peer(peer, metric)
-    template = Markup('<a href="#peer-{}" class="mark peer" data-figure="{}" aria-label="{}" data-tip="{}">{}</a>')
-    return template.format(peer.label, point.path, f"{peer.label}: {tip}", tip, Markup("").join(parts))
+    template = Markup('<a href="#peer-{}" class="mark peer{}" data-figure="{}" aria-label="{}" data-tip="{}">{}</a>')
+    ours = " ours" if peer.is_ours else ""
+    return template.format(peer.label, ours, point.path, f"{peer.label}: {tip}", tip, Markup("").join(parts))
 
 
 def describe_peer(peer: Peer, metric: str) -> str:

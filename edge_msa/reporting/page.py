@@ -177,7 +177,7 @@ def render_figures(figures: Figures) -> str:
         notes=figures.notes,
         peers=[_peers_part(item, index, figures) for index, item in enumerate(figures.peers)],
         peer_key=peer_marker(),
-        layers=[_layers_part(item, index) for index, item in enumerate(figures.layers)],
+        layers=[_layers_part(item, index, len(figures.layers)) for index, item in enumerate(figures.layers)],
         conditions=_conditions(figures),
         commands=list(_commands(figures)),
         provenance=_provenance(figures),
@@ -515,7 +515,8 @@ def _difference_cell(value: Value | None, metric: str, path: str) -> Cell:
     return Cell(text, path, value.value)
 
 
-def _layers_part(item: LayerTimes, index: int) -> LayersPart:
+def _layers_part(item: LayerTimes, index: int, count: int) -> LayersPart:
+    number_of_several = f" ({index + 1})" if count > 1 else ""
     title = f"{item.name}, {backend_title(item.backend)} {item.precision}, {item.subset}"
     numbered = list(enumerate(item.layers))
     slowest = sorted(numbered, key=lambda pair: -pair[1].time_us)[:_SLOWEST]
@@ -525,7 +526,7 @@ def _layers_part(item: LayerTimes, index: int) -> LayersPart:
         strip=layer_strip(item, index),
         shares=[_describe_share(share) for share in item.shares],
         slowest=Grid(
-            f"The {len(slowest)} slowest of {format_count(len(item.layers), 'layer')} of {title}",
+            f"The {len(slowest)} slowest of {format_count(len(item.layers), 'layer')}{number_of_several}",
             ["layer", "time, from 0", "us", "bound us"],
             [
                 GridRow(
@@ -542,7 +543,7 @@ def _layers_part(item: LayerTimes, index: int) -> LayersPart:
         roofline=roofline_chart(item, index),
         bound=_describe_bound(item),
         grid=Grid(
-            f"All layers of {title}, in the order in which they run",
+            f"All layers, in the order in which they run{number_of_several}",
             ["layer", "precision", "us", "bound us", "MACs", "bytes", "kernel"],
             [
                 GridRow(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -13,26 +12,26 @@ from edge_msa.reporting.figures import SCRIPT_ID, Figures
 from edge_msa.reporting.page import render_figures
 
 _TEXT_ATTRIBUTES = frozenset({"value", "aria-label", "title", "alt", "data-tip", "data-figure"})
-_POSITIONS = frozenset({"x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "r", "dx", "dy", "width", "height", "style"})
-"""Attributes that place the marks of charts, the lengths of bars, and the colors of cells."""
-_NUMBER = re.compile(r"\d")
+_LOOKS = frozenset({"x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "r", "dx", "dy", "width", "height"})
+_LOOKS |= frozenset({"d", "class", "style", "href"})
+"""Attributes that place and color marks, bars and cells, and that say which row a mark belongs to."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of a page that does not follow from its JSON."""
+    """A part of a page that does not follow from its JSON."""
 
     place: str
     """Where the page shows it, for people."""
     shown: str
-    """What the page shows; empty if it lacks the figure."""
+    """What the page shows; empty if it lacks the part."""
     expected: str
-    """What it must show; empty if the JSON gives no such figure."""
+    """What it must show; empty if the JSON gives no such part."""
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A text with a number, or the position of a mark."""
+    """A text, or what determines the look of an element."""
 
     kind: str
     """`text`, or the name of the attribute."""
@@ -43,18 +42,20 @@ class _Item:
 
     @property
     def key(self) -> tuple[str, str, str]:
+        """What is compared."""
         return self.kind, self.tag, self.text
 
     @property
     def place(self) -> str:
+        """Where it is, for people."""
         where = f" below #{self.section}" if self.section else ""
         return f"{self.kind} of <{self.tag}>{where}"
 
 
-class _Numbers(HTMLParser):
-    """Collect the texts with numbers, and the positions in charts, in their order.
+class _Items(HTMLParser):
+    """Collect the texts and the looks of a page, in their order.
 
-    Positions in plots of Matplotlib depend on its version and on fonts, so only their texts count.
+    Looks in plots of Matplotlib depend on its version and on fonts, so only their texts count.
     """
 
     def __init__(self, html: str) -> None:
@@ -73,7 +74,7 @@ class _Numbers(HTMLParser):
         self._section = values.get("id", self._section) if not self._plot_depth else self._section
         if self._plot_depth or "matplotlib" in values.get("class", "").split():
             self._plot_depth += 1
-        for name in sorted(values.keys() & (_TEXT_ATTRIBUTES | (frozenset() if self._plot_depth else _POSITIONS))):
+        for name in sorted(values.keys() & (_TEXT_ATTRIBUTES | (frozenset() if self._plot_depth else _LOOKS))):
             self._add(name, tag, values[name])
         self._tags.append(tag)
 
@@ -94,18 +95,18 @@ class _Numbers(HTMLParser):
 
     def _add(self, kind: str, tag: str, value: str) -> None:
         text = " ".join(value.split())
-        if _NUMBER.search(text):
+        if text:
             self.items.append(_Item(kind, tag, text, self._section))
 
 
 def page_differences(html: str, figures: Figures) -> Iterator[Difference]:
-    """Yield each figure of a page that does not follow from its JSON: in texts, labels, tips and positions of marks.
+    """Yield each part of a page that does not follow from its JSON: texts, labels, tips, and places of marks.
 
     Args:
         html: The page, written by this version.
         figures: The figures in it.
     """
-    shown, expected = _Numbers(html).items, _Numbers(render_figures(figures)).items
+    shown, expected = _Items(html).items, _Items(render_figures(figures)).items
     # Most pages differ in few places or none, so the comparison that takes quadratic time gets only the middle.
     start = _count_common(shown, expected)
     shown, expected = shown[start:], expected[start:]

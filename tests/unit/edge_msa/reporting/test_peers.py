@@ -108,7 +108,8 @@ def test_latencies_of_other_runs_are_not_mixed(peers: PeerBenchmark) -> None:
     assert figures.peers[0].row is None
     assert [item.label for item in figures.peers[0].contenders] == ["A", "B", "C", "D", ""]
     assert 'class="mark peer"' not in before
-    assert section.count('class="mark peer"') == 4
+    assert section.count('class="mark peer') == 4
+    assert section.count('class="mark peer ours"') == 1
 
 
 def test_peers_have_error_bars_letters_and_rows_of_the_table() -> None:
@@ -183,6 +184,6 @@ def test_a_report_of_peers_only_has_a_chart_of_its_own(outline: Parse) -> None:
     page = render_report(Report("peers", (), peers=[("peers.json", PEERS)]))
 
     assert outline(page).open == []
-    assert page.count('class="mark peer"') == 4
+    assert page.count('class="mark peer') == 4
     assert "Accuracy and latency</h2>" not in page
     assert "Nothing was measured" not in page
