@@ -518,6 +518,7 @@ def _difference_cell(value: Value | None, metric: str, path: str) -> Cell:
 def _layers_part(item: LayerTimes, index: int, count: int) -> LayersPart:
     number_of_several = f" ({index + 1})" if count > 1 else ""
     title = f"{item.name}, {backend_title(item.backend)} {item.precision}, {item.subset}"
+    has_kernels = any(layer.kernel for layer in item.layers)
     numbered = list(enumerate(item.layers))
     slowest = sorted(numbered, key=lambda pair: -pair[1].time_us)[:_SLOWEST]
     return LayersPart(
@@ -544,7 +545,7 @@ def _layers_part(item: LayerTimes, index: int, count: int) -> LayersPart:
         bound=_describe_bound(item),
         grid=Grid(
             f"All layers, in the order in which they run{number_of_several}",
-            ["layer", "precision", "us", "bound us", "MACs", "bytes", "kernel"],
+            ["layer", "precision", "us", "bound us", "MACs", "bytes", *(["kernel"] if has_kernels else [])],
             [
                 GridRow(
                     [
@@ -553,7 +554,7 @@ def _layers_part(item: LayerTimes, index: int, count: int) -> LayersPart:
                         *_layer_cells(
                             layer, f"layers.{index}.layers.{number}", ("time_us", "bound_us", "macs", "bytes")
                         ),
-                        Cell(layer.kernel or ABSENT),
+                        *([Cell(layer.kernel or ABSENT)] if has_kernels else []),
                     ]
                 )
                 for number, layer in numbered
