@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from edge_msa.workflows.reproduce import ReproductionResult, reproduce
     from edge_msa.workflows.search import SearchResult, search
     from edge_msa.workflows.sensitivity import sensitivity
+    from edge_msa.workflows.sign import SignedBundle, SigningKey, keygen, sign
     from edge_msa.workflows.text import distill_text, train_text
     from edge_msa.workflows.text_sweep import SweepResult, sweep_text
     from edge_msa.workflows.text_vocabulary import prune_vocabulary
@@ -127,6 +128,8 @@ __all__ = [
     "RunError",
     "RunUsageError",
     "SearchResult",
+    "SignedBundle",
+    "SigningKey",
     "StreamBenchmark",
     "StreamPage",
     "StudentComparison",
@@ -168,6 +171,7 @@ __all__ = [
     "import_almt",
     "inspect",
     "inspect_data",
+    "keygen",
     "list_pretrained",
     "load_run",
     "predict",
@@ -180,6 +184,7 @@ __all__ = [
     "save_data",
     "search",
     "sensitivity",
+    "sign",
     "sweep_text",
     "train",
     "train_text",
@@ -249,6 +254,7 @@ _MODULES = {
     "edge_msa.workflows.reproduce": ("ReproductionResult", "reproduce"),
     "edge_msa.workflows.search": ("SearchResult", "search"),
     "edge_msa.workflows.sensitivity": ("sensitivity",),
+    "edge_msa.workflows.sign": ("SignedBundle", "SigningKey", "keygen", "sign"),
     "edge_msa.workflows.text": ("distill_text", "train_text"),
     "edge_msa.workflows.text_sweep": ("SweepResult", "sweep_text"),
     "edge_msa.workflows.text_vocabulary": ("prune_vocabulary",),

@@ -41,6 +41,7 @@ from edge_msa.cli.report import explain, report
 from edge_msa.cli.reproduce import reproduce
 from edge_msa.cli.search import search
 from edge_msa.cli.sensitivity import sensitivity
+from edge_msa.cli.sign import keygen, sign
 from edge_msa.cli.text import text_app
 from edge_msa.cli.train import train
 
@@ -83,7 +84,7 @@ SLOW = (demo, pipeline, train, distill, compare, calibrate, sensitivity, export,
 for section, commands in {
     "Start": (demo, pipeline),
     "Train": (train, distill, compare),
-    "Ship": (calibrate, sensitivity, export, cascade, inspect, predict),
+    "Ship": (calibrate, sensitivity, export, cascade, keygen, sign, inspect, predict),
     "Measure": (evaluate, report, explain),
     "Research": (reproduce, search),
 }.items():

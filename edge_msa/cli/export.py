@@ -97,6 +97,16 @@ def export(
     offline: Offline = False,
     task: TaskName = None,
     features: Features = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            "--sign",
+            metavar="KEY",
+            help="Sign the bundle with this private key, as edge-msa sign does. The key must have no password.",
+            show_default="not signed",
+        ),
+        INPUT,
+    ] = None,
 ) -> None:
     """Export a student as a verified bundle for one kind of device.
 
@@ -115,6 +125,7 @@ def export(
             "--allow-worse-than-constant": allow_worse_than_constant,
             "--host": host is not None,
             "--features": features is not None,
+            "--sign": sign is not None,
         }
         for name, is_used in bundle_options.items():
             if is_used:
@@ -143,4 +154,5 @@ def export(
         allow_worse_than_constant=allow_worse_than_constant,
         task=task,
         features=features,
+        sign=sign,
     )

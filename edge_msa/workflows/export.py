@@ -71,6 +71,8 @@ from edge_msa.workflows.baseline_warning import ConstantCheck, check_against_con
 from edge_msa.workflows.calibrate import calibrate
 from edge_msa.workflows.distill import distill
 from edge_msa.workflows.outputs import output_folder
+from edge_msa.workflows.sign import check_key
+from edge_msa.workflows.sign import sign as sign_bundle
 from edge_msa.workflows.train import train
 from edge_msa_calibrate.errors import GateFailedError
 from edge_msa_calibrate.gate import MAX_DISTANCE, GateLimits
@@ -240,6 +242,7 @@ def export(
     offline: bool = False,
     task: str | None = None,
     features: AnyPath | Mapping[str, Any] | None = None,
+    sign: AnyPath | None = None,
     overwrite: bool = False,
     verbose: bool = False,
     on_progress: OnProgress | None = None,
@@ -273,6 +276,8 @@ def export(
         task: What the labels mean (default: what the data states).
         features: TOML file or mapping that states what computed the features, as far as the run does not
             (default: nothing).
+        sign: Private key without a password, with which the bundle is signed as `edge_msa.sign` does (default: the
+            bundle is not signed).
         overwrite: Whether to replace a bundle of another model or other options in `output_dir`.
         verbose: Whether to print progress and notes.
         on_progress: Called after every precision that was measured.
@@ -296,6 +301,8 @@ def export(
         >>> with bundle.load() as session:
         ...     session.predict(audio=frames).score
     """
+    if sign is not None:
+        check_key(sign)
     bundle = export_bundle(
         model,
         target=target,
@@ -313,6 +320,8 @@ def export(
     )
     if bundle.gate_failure:
         raise GateFailedError(bundle.gate_failure)
+    if sign is not None:
+        sign_bundle(bundle, key=sign)
     return bundle
 
 

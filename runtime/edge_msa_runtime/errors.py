@@ -6,6 +6,7 @@ EdgeMsaError                        exit code 1
 │   ├── NothingToPredictError       exit code 2   a stream without a valid frame or word
 │   └── UnstatedTaskError           exit code 2   (edge_msa) a data file that does not name its task
 ├── BundleError                     exit code 1   a bundle that is damaged, incomplete or of another schema
+│   └── SignatureError              exit code 1   a signature that is missing, invalid, of an unknown key, or too old
 ├── InferenceError                  exit code 1   a backend that failed while running, or a non-finite output
 ├── BuildError                      exit code 1   a TensorRT plan that could not be built correctly
 ├── CacheError                      exit code 1   a backend cache that cannot be written
@@ -85,6 +86,13 @@ class BundleError(EdgeMsaError):
     """The bundle does not match its manifest, or its manifest is missing or invalid.
 
     What to do: Copy the whole folder of the bundle again, or export it again.
+    """
+
+
+class SignatureError(BundleError):
+    """A bundle is not signed by a trusted key as it is now, or its release has expired or is too old.
+
+    What to do: Get the bundle again from those who made it. Do not use it as it is.
     """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Iterable, Sequence
 
 from edge_msa_runtime.backends import Backend, BackendOptions, check_backend_name, open_backend
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
@@ -31,6 +31,9 @@ def load(
     spin: bool = False,
     coverage: float = DEFAULT_COVERAGE,
     abstain: bool = False,
+    trusted_keys: Iterable[str | os.PathLike[str]] | None = None,
+    minimum_version: int = 0,
+    versions: str | os.PathLike[str] | None = None,
 ) -> Session:
     """Verify a bundle and open a backend for it.
 
@@ -63,11 +66,17 @@ def load(
             a set has all classes.
         abstain: whether a prediction gets the label `uncertain` if its interval has values on both sides of zero, or if
             its prediction set has more than one class.
+        trusted_keys: files with public keys, or folders with `*.pub` files. The bundle must be signed by one of them.
+            None: signatures are not looked at.
+        minimum_version: with `trusted_keys`, refuse releases with a smaller version.
+        versions: with `trusted_keys`, a JSON file that remembers the largest version of each bundle, so that an older
+            one is refused later.
 
     Raises:
         UsageError: the folder is not a bundle; there is no such backend or precision; `coverage` is not between 0 and
             1; or `abstain` is set, and the bundle has no intervals or sets, or its scores have no sign.
         BundleError: the bundle is damaged.
+        SignatureError: with `trusted_keys`, none of them signed the bundle as it is, or it has expired or is too old.
         BackendUnavailableError: none of the allowed backends can be opened. The message says how to install one.
     """
     started = time.perf_counter()
@@ -75,6 +84,12 @@ def load(
     precision = None if precision is None else _check_text("precision", precision).lower()
     options = BackendOptions(threads, _check_text("device", device).upper(), workers, spin)
     check_coverage(coverage)
+    if trusted_keys is not None:
+        from edge_msa_runtime.bundle.signature import verify_signature
+
+        verify_signature(bundle, trusted_keys, minimum_version=minimum_version, versions=versions)
+    elif minimum_version or versions is not None:
+        raise UsageError("minimum_version and versions need trusted_keys. Pass the keys, or leave them out.")
     if is_cascade(bundle):
         folder = open_cascade(bundle)
         with ExitStack() as stack:

@@ -34,6 +34,8 @@ _REQUIREMENTS = {
     "distributed": "'edge-msa[cluster]'",
     "vaderSentiment": "'edge-msa[vader]'",
     "nncf": "'edge-msa[peers]'",
+    "cryptography": "'edge-msa-runtime[signatures]'",
+    "model_signing": "'edge-msa[signing]'",
 }
 # Only one thread at a time may replace sys.stderr.
 _LOCK = threading.RLock()

@@ -309,6 +309,8 @@ COMMANDS = {
     ("edge-msa", "cascade"): (
         *("text-bundle", "encoder-bundle", "--data", "videos.csv", "--mean-cost", "1", "--output-dir", "cascade"),
     ),
+    ("edge-msa", "keygen"): ("key.pem",),
+    ("edge-msa", "sign"): ("cascade", "--key", "key.pem"),
     ("edge-msa", "bench", "layers"): ("bundle", "--repeats", "2"),
     ("edge-msa", "bench", "peers"): ("bundle", "teacher", "--data", "data.npz", "--repeats", "2"),
     ("edge-msa", "bench", "live"): ("bundle", "--media", "talk.wav", "--minutes", "0.02"),

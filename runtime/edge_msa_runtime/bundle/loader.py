@@ -2,7 +2,7 @@
 
 `manifest.sha256` covers `manifest.json`, whose `files` cover everything else. Files that are not listed are never read;
 `unlisted_files` decides which of them are refused. Digests show that a bundle is consistent with its own manifest. They
-do not show who made it: a bundle has no signature.
+do not show who made it: that is what `signature` verifies.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from edge_msa_runtime.bundle.manifest import (
     GraphSpec,
     Manifest,
 )
+from edge_msa_runtime.bundle.signature import SIGNATURE_FILES
 from edge_msa_runtime.bundle.unlisted_files import check_unlisted_files, is_code
 from edge_msa_runtime.encodings import check_native_path
 from edge_msa_runtime.errors import BundleError, UsageError
@@ -228,7 +229,8 @@ def _check_files(root: Path, manifest: Manifest, container: str) -> tuple[str, .
     """Check the listed files, and return notes on the others."""
     for name in manifest.files:
         check_file_name(name)
-    notes = check_unlisted_files(root, {MANIFEST_NAME, DIGEST_NAME, *manifest.files}, container=container)
+    listed = {MANIFEST_NAME, DIGEST_NAME, *SIGNATURE_FILES, *manifest.files}
+    notes = check_unlisted_files(root, listed, container=container)
     for name, expected in manifest.files.items():
         check_inside(root, name, container)
         check_digest(root, name, expected, container)

@@ -11,6 +11,7 @@ from typing import Any
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.loader import Bundle, check_digest, check_inside, open_bundle, read_digest
 from edge_msa_runtime.bundle.manifest import CASCADE_NAME, DIGEST_NAME, MANIFEST_NAME, Manifest
+from edge_msa_runtime.bundle.signature import SIGNATURE_FILES
 from edge_msa_runtime.bundle.unlisted_files import check_unlisted_files
 from edge_msa_runtime.cascade.manifest import CASCADE_DIGEST_NAME, CASCADE_SCHEMA, CascadeManifest
 from edge_msa_runtime.encodings import check_native_path
@@ -66,7 +67,7 @@ def open_cascade(path: str | os.PathLike[str]) -> CascadeFolder:
     try:
         manifest = _load_manifest(root)
         members = tuple(_open_member(root, member.name, member.folder, member.sha256) for member in manifest.members)
-        listed = {CASCADE_NAME, CASCADE_DIGEST_NAME}
+        listed = {CASCADE_NAME, CASCADE_DIGEST_NAME, *SIGNATURE_FILES}
         for member, bundle in zip(manifest.members, members):
             listed |= {f"{member.folder}/{name}" for name in (MANIFEST_NAME, DIGEST_NAME, *bundle.manifest.files)}
         notes = check_unlisted_files(root, listed, CASCADE_NAME, _CASCADE)

@@ -10,6 +10,7 @@ from edge_msa_runtime.cli.common import (
     add_bundle_argument,
     add_command,
     add_general_options,
+    add_signature_options,
     print_notes,
     print_result,
 )
@@ -53,6 +54,7 @@ def add_parser(commands: Any) -> None:
         help="Number of plans to build per graph; the fastest one is cached. Default: 1.",
     )
     parser.add(OPTIONS, "--device", default="", metavar="GPU:N", help="GPU to build for. Default: the first GPU.")
+    add_signature_options(parser)
     add_general_options(parser)
     parser.set_defaults(run=run)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
-from edge_msa_runtime.cli.parser import ARGUMENTS, BACKEND, GENERAL, OPTIONS, Parser
+from edge_msa_runtime.cli.parser import ARGUMENTS, BACKEND, GENERAL, OPTIONS, SIGNATURE, Parser
 from edge_msa_runtime.conformal import DEFAULT_COVERAGE
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.output_paths import FILE, check_distinct_outputs, check_may_replace, check_output
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.variants import Variants
 
 KILOBYTE, MEGABYTE = 1e3, 1e6
+KEYS_VARIABLE = "EDGE_MSA_TRUSTED_KEYS"
 
 
 def add_command(commands: Any, name: str, text: str, example: str) -> Parser:
@@ -130,7 +132,61 @@ def add_session_options(parser: Parser) -> None:
         action="store_true",
         help="Let idle threads of onnxruntime spin: slightly faster with several threads, but the CPU is always busy.",
     )
+    add_signature_options(parser)
     add_general_options(parser)
+
+
+def add_signature_options(parser: Parser) -> None:
+    """Add the options of signatures, which `check_signature` reads."""
+    parser.add(
+        SIGNATURE,
+        "--trusted-keys",
+        metavar="KEYS",
+        help="Load the bundle only if one of these public keys signed it: a file, or a folder with *.pub files. "
+        f"Default: {KEYS_VARIABLE}, or else signatures are not verified.",
+    )
+    parser.add(
+        SIGNATURE,
+        "--require-signature",
+        action="store_true",
+        help="Fail if no trusted keys are given, instead of loading the bundle without verifying its signature.",
+    )
+    parser.add(
+        SIGNATURE,
+        "--minimum-version",
+        type=int,
+        metavar="N",
+        help="With trusted keys, refuse a release with a smaller version. "
+        "Default: the largest that this device has verified.",
+    )
+
+
+def check_signature(options: argparse.Namespace) -> None:
+    """Verify the signature of the bundle if trusted keys are given, and set `options.signature`.
+
+    Raises:
+        UsageError: an option needs trusted keys and there are none, or a key cannot be read.
+        SignatureError: the bundle must not be loaded.
+        PackageImportError: the package cryptography is not installed.
+    """
+    options.signature = None
+    if not hasattr(options, "trusted_keys"):
+        return
+    keys = options.trusted_keys or os.environ.get(KEYS_VARIABLE)
+    if not keys:
+        for name in ("require_signature", "minimum_version"):
+            if getattr(options, name):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} needs trusted keys. Pass --trusted-keys, or set {KEYS_VARIABLE}."
+                )
+        return
+    from edge_msa_runtime.bundle.signature import verify_signature, versions_file
+
+    bundles = options.bundle if isinstance(options.bundle, list) else [options.bundle]
+    for bundle in bundles:
+        options.signature = verify_signature(
+            bundle, [keys], minimum_version=options.minimum_version or 0, versions=versions_file()
+        )
 
 
 def add_interval_options(parser: Parser) -> None:

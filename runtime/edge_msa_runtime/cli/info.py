@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.backend_info import BACKEND_INFO
+from edge_msa_runtime.bundle.signature import read_release
 from edge_msa_runtime.cli.common import (
     KILOBYTE,
     add_bundle_or_pretrained,
@@ -21,6 +22,8 @@ from edge_msa_runtime.vendor_packages import import_package, package_version
 from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_msa_runtime.bundle.loader import Bundle
     from edge_msa_runtime.conformal import Calibration
 
@@ -48,6 +51,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         description = describe_bundle(options.bundle)
         lines = _format_description(description)
+    lines += _format_release(description["release"])
     print_notes(description["notes"])
     print_result(lines, description, options)
 
@@ -75,6 +79,7 @@ def describe_cascade(path: str) -> dict[str, Any]:
         },
         "coverages": list(manifest.coverages),
         "members": {member.name: _describe(bundle) for member, bundle in zip(manifest.members, folder.members)},
+        "release": _describe_release(folder.path),
         "notes": list(folder.notes),
     }
 
@@ -134,8 +139,21 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
         "backends": backends,
         "license": manifest.license,
         "files": len(manifest.files),
+        "release": _describe_release(bundle.path),
         "notes": list(bundle.notes),
     }
+
+
+def _describe_release(folder: Path) -> dict[str, Any] | None:
+    release = read_release(folder)
+    return None if release is None else release.to_json()
+
+
+def _format_release(release: Mapping[str, Any] | None) -> list[str]:
+    if release is None:
+        return []
+    expires = "" if release["expires"] is None else f", expires on {release['expires']}"
+    return [f"  release {release['version']}{expires}; edge-msa-run verify --trusted-keys verifies its signature"]
 
 
 def _data_name(provenance: Mapping[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ from typing import Sequence
 
 from edge_msa_runtime import __version__
 from edge_msa_runtime.cli import bench, build, doctor, info, live, predict, serve, stream, verify, watch
-from edge_msa_runtime.cli.common import check_outputs, find_bundle, print_note
+from edge_msa_runtime.cli.common import check_outputs, check_signature, find_bundle, print_note
 from edge_msa_runtime.cli.help_page import Row
 from edge_msa_runtime.cli.parser import COMMANDS, GENERAL, Parser
 from edge_msa_runtime.encodings import check_arguments, escape_unprintable_output
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 import_package("numpy")
             find_bundle(options)
             check_outputs(options)
+            check_signature(options)
             options.run(options)
             sys.stdout.flush()
         except KeyboardInterrupt:

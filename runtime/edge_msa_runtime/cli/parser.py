@@ -12,8 +12,8 @@ from edge_msa_runtime.cli.help_page import WIDTH, HelpPage, Row
 from edge_msa_runtime.errors import UsageError
 
 ARGUMENTS, COMMANDS, OPTIONS, STREAM = "Arguments", "Commands", "Options", "Stream"
-BACKEND, GENERAL = "Backend", "General"
-_SECTIONS = (ARGUMENTS, COMMANDS, OPTIONS, STREAM, BACKEND, GENERAL)
+BACKEND, SIGNATURE, GENERAL = "Backend", "Signature", "General"
+_SECTIONS = (ARGUMENTS, COMMANDS, OPTIONS, STREAM, BACKEND, SIGNATURE, GENERAL)
 _MINIMUM_WIDTH = 50
 
 

@@ -25,7 +25,8 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "verify",
-        "Check the digest of every file, and compare predictions on this device with the golden predictions.",
+        "Check the signature and the digest of every file, and compare predictions on this device with the golden "
+        "predictions.",
         "verify bundle-laptop --all",
     )
     add_bundle_or_pretrained(parser)
@@ -45,15 +46,19 @@ def run(options: argparse.Namespace) -> None:
     else:
         with open_session(options, options.bundle) as session:
             verifications = tuple(map(verify_bundle, session.members))
-    values = [verification.to_json() for verification in verifications]
+    signature = options.signature
+    signed = None if signature is None else signature.to_json()
+    values = [{**verification.to_json(), "signature": signed} for verification in verifications]
     lines = [line for verification in verifications for line in format_verification(verification)]
+    if all(verification.passed for verification in verifications):
+        lines.append(str(signature) if signature is not None else _describe_unverified(options.bundle))
     print_result(lines, values if options.all or len(values) > 1 else values[0], options)
     for verification in verifications:
         verification.raise_if_failed()
 
 
 def format_verification(verification: Verification) -> list[str]:
-    """Format a verification as one line per check, a summary, and what it shows if every check passed."""
+    """Format a verification as one line per check, and a summary."""
     lines = [f"{'subset':7}{'route':9}{'difference':>12}{'tolerance':>12}"]
     for check in verification.checks:
         mark = "" if check.passed else "  FAILED"
@@ -64,8 +69,11 @@ def format_verification(verification: Verification) -> list[str]:
         f"{passed} of {len(verification.checks)} golden predictions match with {executed}; "
         f"largest difference {verification.largest.difference:.2e}."
     )
-    if verification.passed:
-        lines.append(
-            "The bundle is consistent with its own manifest. It is not signed: this does not show who made it."
-        )
     return lines
+
+
+def _describe_unverified(bundle: str) -> str:
+    from edge_msa_runtime.bundle.signature import read_release
+
+    state = "It is not signed" if read_release(bundle) is None else "Its signature was not verified (--trusted-keys)"
+    return f"The bundle is consistent with its own manifest. {state}: this does not show who made it."

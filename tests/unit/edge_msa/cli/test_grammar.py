@@ -23,6 +23,8 @@ ARGUMENTS = {
     "report": ["[FOLDERS]"],
     "explain": ["RUN"],
     "cascade": ["BUNDLES"],
+    "keygen": ["KEY"],
+    "sign": ["BUNDLE"],
     "bench asr": ["BUNDLE"],
     "bench bundle": ["BUNDLES"],
     "bench layers": ["BUNDLE"],
