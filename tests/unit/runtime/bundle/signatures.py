@@ -52,8 +52,8 @@ def envelope(payload: bytes, key: Any, kind: str = PAYLOAD_TYPE) -> dict[str, An
     from cryptography.hazmat.primitives.asymmetric import ec
 
     signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
-    algorithm = {256: hashes.SHA256, 384: hashes.SHA384, 521: hashes.SHA512}[key.key_size]()
-    signature = key.sign(signed, ec.ECDSA(algorithm))
+    algorithms: dict[int, Any] = {256: hashes.SHA256, 384: hashes.SHA384, 521: hashes.SHA512}
+    signature = key.sign(signed, ec.ECDSA(algorithms[key.key_size]()))
     return {
         "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
         "verificationMaterial": {"publicKey": {"hint": key_id(key.public_key())}},
