@@ -25,12 +25,13 @@ BackendUnavailableError Benchmark DataError EdgeMsaError Evaluation ExplanationP
 Extraction FailedSegment FittedCascade GateFailedError GraphInspection Inspection LayerProfile LiveMeasurement
 ModelBenchmark PeerBenchmark Pipeline PipelineResult Predictions PretrainedCard PretrainedModels Progress
 RecognizerBenchmark ReportComparison ReportPage ReportReplay ReproductionResult Run RunError RunUsageError SearchResult
-SignedBundle SigningKey StreamBenchmark StreamPage StudentComparison SweepResult TrainingError UsageError Utterance __version__ bench bench_almt
-bench_asr bench_layers bench_live bench_long_windows bench_models bench_peers bench_runtime bench_selfcheck
-bench_streams bench_students bench_training calibrate cascade compare compare_reports convert_data describe_pretrained
-devices distill distill_text encode_data errors evaluate explain export export_programs extract_features get_pretrained
-import_almt inspect inspect_data keygen list_pretrained load_run predict prune_vocabulary push_bundle replay_report report
-report_stream reproduce save_data search sensitivity sign sweep_text train train_text
+SignedBundle SigningKey StreamBenchmark StreamPage StudentComparison SweepResult TrainingError UsageError Utterance
+__version__ bench bench_almt bench_asr bench_layers bench_live bench_long_windows bench_models bench_peers
+bench_runtime bench_selfcheck bench_streams bench_students bench_training calibrate cascade compare compare_reports
+convert_data describe_pretrained devices distill distill_text encode_data errors evaluate explain export
+export_programs extract_features get_pretrained import_almt inspect inspect_data keygen list_pretrained load_run
+predict prune_vocabulary push_bundle replay_report report report_stream reproduce save_data search sensitivity sign
+sweep_text train train_text
 """
 
 
