@@ -112,7 +112,7 @@ def page_differences(html: str, figures: Figures) -> Iterator[Difference]:
     shown, expected = shown[start:], expected[start:]
     end = _count_common(shown[::-1], expected[::-1])
     shown, expected = shown[: len(shown) - end], expected[: len(expected) - end]
-    matcher = SequenceMatcher(None, [item.key for item in shown], [item.key for item in expected], autojunk=False)
+    matcher = SequenceMatcher(None, [item.key for item in shown], [item.key for item in expected])
     for operation, low, high, first, last in matcher.get_opcodes():
         if operation == "equal":
             continue

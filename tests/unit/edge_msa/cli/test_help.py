@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_msa.benchmark.layers import PROFILED_BACKENDS
 from edge_msa.cli import run
 from edge_msa.cli.help_page import COMMAND_SECTIONS, OPTION_SECTIONS
+from edge_msa_runtime.backend_info import BACKEND_INFO
 from tests.unit.edge_msa.cli.commands import COMMANDS, LEAVES, ROOT, help_page
 
 WIDTH = 78
@@ -87,3 +89,10 @@ def test_help_on_a_pipe_has_at_most_80_columns() -> None:
         lines = done.stdout.splitlines()
         assert 70 < max(map(len, lines)) <= 80
         assert lines[0].startswith("Usage: edge-msa search --target NAME")
+
+
+def test_profiling_offers_the_backends_that_it_can_profile() -> None:
+    (text,) = (
+        row.text for _, rows in help_page("bench layers").sections for row in rows if row.names.startswith("--backend")
+    )
+    assert [name for name in BACKEND_INFO if name in text] == sorted(PROFILED_BACKENDS)
