@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -29,6 +29,19 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, let one worker also run all of `tests/unit/export`, whose graphs take long to make."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    scheduler, folder = LoadFileScheduling(config, log), "tests/unit/export/"
+    split_scope = scheduler._split_scope
+    scheduler._split_scope = lambda nodeid: folder if nodeid.startswith(folder) else split_scope(nodeid)
+    return scheduler
 
 
 @pytest.fixture(scope="session", autouse=True)
