@@ -193,7 +193,7 @@ class Peer(_Model):
     min_ratio: float | None = Field(description="Shortest time divided by that of ours. null if not measured.")
     drawn_ms: Value | None = Field(
         description="Where the chart shows it: `ratio` times the p50 of the row that is ours, or of ours in that run "
-        "if no row is. null if it is not drawn."
+        "if no row is. In a disturbed run, the interval also contains `min_ratio`. null if it is not drawn."
     )
     metrics: dict[str, Value] = Field(description="Metrics by name. Empty if not measured, or if it is not trained.")
     differences: dict[str, Value] = Field(description="Metrics minus those of ours, paired by video.")

@@ -455,6 +455,7 @@ def _peers_part(comparison: PeerComparison, index: int, figures: Figures) -> Pee
         place = (
             f"Letters in the chart above: the p50 of row {row.number} (ours) times p50 / ours, which was measured in "
             "one run with ours. Without a known accuracy, they are on its lower edge."
+            f"{' Bars reach to min / ours, because the run was disturbed.' if comparison.noisy else ''}"
         )
     else:
         place = "This run has no row in the report: it used other data or another machine, or ours was not benchmarked."

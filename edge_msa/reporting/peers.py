@@ -19,7 +19,8 @@ def compare_peers(
     """Return what the page shows of records of `bench peers`.
 
     Latencies are compared within one run only. A peer is drawn at the p50 of the row that is ours, times the ratio that
-    was measured in the run of the peer, with the interval of the ratio.
+    was measured in the run of the peer, with the interval of the ratio. If other programs disturbed that run, ratios of
+    medians are biased, so the interval is widened to contain the ratio of the shortest times.
 
     Args:
         records: File and content of each.
@@ -38,7 +39,7 @@ def compare_peers(
         for item in record.contenders:
             row = None if anchor is None else _find_row(item, rows)
             # Without a row that is ours, the record has a chart of its own, with ours.
-            drawn = None if base is None or row is not None else _scaled(item, base)
+            drawn = None if base is None or row is not None else _scaled(item, base, noisy=record.is_noisy)
             contenders.append(_peer(item, "" if drawn is None else _letter(count), row, drawn))
             count += drawn is not None
         comparisons.append(
@@ -62,7 +63,11 @@ def compare_peers(
 def describe_peers(comparison: PeerComparison) -> str:
     """Return how many of the other models are slower and faster than ours for certain, as a sentence."""
     ratios = [item.ratio for item in comparison.contenders if not item.is_ours and item.ratio is not None]
-    known = [(ratio.low, ratio.high) for ratio in ratios if ratio.low is not None and ratio.high is not None]
+    known = [
+        _widened(ratio.low, ratio.high, item.min_ratio if comparison.noisy else None)
+        for item in comparison.contenders
+        if not item.is_ours and (ratio := item.ratio) is not None and ratio.low is not None and ratio.high is not None
+    ]
     if not ratios:
         return "No other model was measured."
     if not known:
@@ -71,7 +76,8 @@ def describe_peers(comparison: PeerComparison) -> str:
     parts = [f"{slower} slower than ours", f"{faster} faster", f"{len(known) - slower - faster} not different"]
     if len(known) < len(ratios):
         parts.append(f"{len(ratios) - len(known)} without an interval")
-    return f"Of {format_count(len(ratios), 'other model')}: {', '.join(parts)}, by the 95 % intervals of p50 / ours."
+    intervals = "the 95 % intervals of p50 / ours" + (" and by min / ours" if comparison.noisy else "")
+    return f"Of {format_count(len(ratios), 'other model')}: {', '.join(parts)}, by {intervals}."
 
 
 def peer_title(peer: Peer) -> str:
@@ -106,11 +112,19 @@ def _is_same_run(row: Row, record: PeerBenchmark, ours: PeerRow) -> bool:
     return bool(ours.latency_ms) and all(row.machine.get(name) == record.machine.get(name) for name in _SAME_RUN)
 
 
-def _scaled(item: PeerRow, base: float) -> Value | None:
-    if item.ratio is None:
+def _scaled(item: PeerRow, base: float, *, noisy: bool) -> Value | None:
+    ratio = item.ratio
+    if ratio is None:
         return None
-    low, high = (None if end is None else base * end for end in (item.ratio.low, item.ratio.high))
-    return Value(value=base * item.ratio.value, low=low, high=high)
+    if ratio.low is None or ratio.high is None:
+        return Value(value=base * ratio.value)
+    low, high = _widened(ratio.low, ratio.high, item.min_ratio if noisy else None)
+    return Value(value=base * ratio.value, low=base * low, high=base * high)
+
+
+def _widened(low: float, high: float, value: float | None) -> tuple[float, float]:
+    """Return the interval that also contains a value."""
+    return (low, high) if value is None else (min(low, value), max(high, value))
 
 
 def _peer(item: PeerRow, label: str, row: Row | None, drawn: Value | None) -> Peer:

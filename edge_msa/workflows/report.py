@@ -110,7 +110,8 @@ def report(
 
     Args:
         measurements: Results of `evaluate` and `bench`; files that these functions wrote; folders, of which all records
-            below are shown, also those of `reproduce`, `sweep_text` and `search`; or a list of these.
+            below are shown, also those of `bench_peers`, `bench_layers`, `reproduce`, `sweep_text` and `search`; or a
+            list of these.
         output: File to write: a page if its name ends in `.html`, or the same figures as `.md`, `.csv` or `.json`. An
             existing page is replaced.
         title: Heading of the page.

@@ -152,6 +152,20 @@ def test_the_sentence_counts_only_differences_that_are_certain() -> None:
     assert describe_peers(comparison).startswith("No ratio has an interval")
 
 
+def test_in_a_disturbed_run_intervals_contain_the_ratio_of_the_shortest_times() -> None:
+    dynamic = replace(PEERS.contenders[1], latency_ms={"min": 0.8, "p50": 3.0}, min_ratio=0.8)
+    (comparison,) = collect_figures(report(replace(PEERS, contenders=(OURS, dynamic)))).peers
+    drawn = comparison.contenders[1].drawn_ms
+
+    assert comparison.noisy
+    assert drawn is not None
+    assert (drawn.value, drawn.low, drawn.high) == pytest.approx((1.5, 0.4, 1.65))
+    assert describe_peers(comparison) == (
+        "Of 1 other model: 0 slower than ours, 0 faster, 1 not different, by the 95 % intervals of p50 / ours and by "
+        "min / ours."
+    )
+
+
 def test_a_planted_false_ratio_is_found() -> None:
     page, figures = render_report(report()), collect_figures(report())
     assert list(page_differences(page, figures)) == []
