@@ -204,7 +204,7 @@ class CountedList(List[Any]):
         return super().__iter__()
 
 
-def test_the_words_of_a_long_talk_are_found_without_reading_all_of_them() -> None:
+def test_the_words_of_a_long_talk_are_found_without_a_scan_of_all_of_them() -> None:
     history = History()
     history.words = [Word(str(index), index * 0.4, index * 0.4 + 0.3) for index in range(30_000)]
     painter = Painter(history, HEADER)
