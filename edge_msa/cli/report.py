@@ -126,7 +126,8 @@ def explain(
 ) -> None:
     """Write a page that explains the predictions of a model.
 
-    The page works offline. It shows what removing a modality changes, attention maps, and a t-SNE projection of the
+    The page works offline. It shows which words and frames matter in single samples, what each feature and each
+    modality changes, what noise does on the frames that the model attends to, and a t-SNE projection of the
     representations. Prefer the validation split: choices made after looking at the test split are biased.
 
     Example:

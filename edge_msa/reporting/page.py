@@ -186,7 +186,6 @@ def render_figures(figures: Figures) -> str:
         figures=Markup(figures.to_script()),  # noqa: S704 - without < > &
         metric_titles={name: _axis_title(name) for name in dict.fromkeys([*metrics, *_peer_metrics(figures)])},
         is_grid=lambda content: isinstance(content, Grid),
-        is_cell=lambda content: isinstance(content, Cell),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _SHARED_PACKAGE = "edge_msa.reporting"
-_SHARED_FILES = ("base.html.j2", "macros.html.j2", "style.css")
+_SHARED_FILES = ("base.html.j2", "macros.html.j2", "style.css", "report.css", "report.js")
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Table:
 def render_template(package: str, template: str, **content: Any) -> str:
     """Render a template of a package.
 
-    The template may extend `base.html.j2` and import `macros.html.j2`, which all pages share. It may
-    include files of its own package.
+    The template may extend `base.html.j2`, import `macros.html.j2`, and include `report.css` and `report.js`, which all
+    pages share. It may include files of its own package.
 
     Args:
         package: Dotted name of the package that contains the template.
@@ -46,7 +46,8 @@ def render_template(package: str, template: str, **content: Any) -> str:
 
     sources = {name: _load_text(_SHARED_PACKAGE, name) for name in _SHARED_FILES}
     sources[template] = _load_text(package, template)
-    sources |= {name: _load_text(package, name) for name in re.findall(r'{% include "([\w.]+)" %}', sources[template])}
+    included = re.findall(r'{% include "([\w.]+)" %}', sources[template])
+    sources |= {name: _load_text(package, name) for name in included if name not in sources}
     environment = Environment(
         loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

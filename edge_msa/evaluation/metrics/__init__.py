@@ -17,6 +17,7 @@ from edge_msa.evaluation.metrics.bootstrap import (
     mean_interval,
     prediction_correlation,
     ratio_interval,
+    simultaneous_mean_intervals,
 )
 from edge_msa.evaluation.metrics.comparison import (
     MIN_UNITS,
@@ -80,4 +81,5 @@ __all__ = [
     "prediction_correlation",
     "ratio_interval",
     "seed_interval",
+    "simultaneous_mean_intervals",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,43 @@ def mean_interval(values: ArrayLike, groups: Sequence[str], seed: int = 0, *, re
         seed=seed,
         resamples=resamples,
     )
+
+
+def simultaneous_mean_intervals(
+    values: ArrayLike, groups: Sequence[str], seed: int = 0, *, resamples: int = RESAMPLES
+) -> list[Interval]:
+    """Return the mean of each column of (n, k) values with an interval, such that all k intervals hold together.
+
+    With a probability of 95 %, no interval misses its mean. The half width of an interval is the bootstrap standard
+    deviation of its mean, times the 95 % quantile of the largest standardized deviation among all columns (the
+    max-statistic of Westfall and Young 1993). Both are corrected for the number of videos, as a t-distribution is
+    wider than a normal one. A column without variation has an interval of width 0.
+
+    Raises:
+        EdgeMsaError: The values have another shape or no samples, or the number of groups is wrong.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 2 or not numbers.size:
+        raise EdgeMsaError(f"The values must have a non-empty shape (n, k), got {numbers.shape}.")
+    if len(groups) != len(numbers):
+        raise EdgeMsaError(f"groups must name the video of each of the {len(numbers)} samples, got {len(groups)}.")
+    members, unit = assign_units(groups)
+    means = []
+    for counts in _draw_counts(members, seed, resamples):
+        weights = counts[:, members]
+        means.append(weights @ numbers / weights.sum(axis=1, keepdims=True))
+    drawn, center = np.concatenate(means), numbers.mean(axis=0)
+    deviation = drawn.std(axis=0)
+    # Rounding leaves a tiny deviation in a constant column.
+    varies = deviation > 1e-9 * np.abs(numbers).max(axis=0)
+    largest = (np.abs(drawn - center)[:, varies] / deviation[varies]).max(axis=1, initial=0.0)
+    freedom = int(members.max())  # the number of units, minus 1
+    factor = _widen_quantile(float(np.quantile(largest, 0.95)), max(freedom, 1))
+    half = np.where(varies, factor * math.sqrt((freedom + 1) / max(freedom, 1)) * deviation, 0.0)
+    return [
+        Interval(float(mean), float(mean - width), float(mean + width), unit)
+        for mean, width in zip(center, half, strict=True)
+    ]
 
 
 def ratio_interval(
@@ -170,6 +208,16 @@ def _interval(
     low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     value = float(statistic(equal_weights(samples))[0])
     return Interval(value, float(low), float(high), unit)
+
+
+def _widen_quantile(quantile: float, freedom: int) -> float:
+    """Return the quantile of a t-distribution at the level of a quantile of the normal distribution.
+
+    The expansion is that of Abramowitz and Stegun, 26.7.5, to the second order.
+    """
+    first = (quantile**3 + quantile) / 4
+    second = (5 * quantile**5 + 16 * quantile**3 + 3 * quantile) / 96
+    return quantile + first / freedom + second / freedom**2
 
 
 def _draw_counts(members: NDArray[np.int64], seed: int, resamples: int) -> Iterator[Weights]:

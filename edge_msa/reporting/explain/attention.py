@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import BoolArray, FloatArray, Frames, Split
-from edge_msa.reporting.explain.plots import Panel, attention_plot
-from edge_msa.reporting.explain.samples import Rows, aligned_words
-from edge_msa.reporting.templates import Table
+from edge_msa.reporting.explain.samples import Rows
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -53,11 +51,16 @@ class EmbeddingShares:
 
 
 @dataclass(frozen=True)
-class AttentionFigure:
-    """Heat maps of one sample as SVG ("" if there are none), and notes on omitted modalities."""
+class AttentionKind:
+    """How a model attends to frames.
 
-    svg: str
-    notes: tuple[str, ...]
+    Attributes:
+        has_learned_tokens: Whether its attention maps include learned tokens and padding, as those of ALMT do.
+        attends_gaps: Whether it attends to missing frames between valid ones.
+    """
+
+    has_learned_tokens: bool
+    attends_gaps: bool
 
 
 def guided_attention(
@@ -106,69 +109,46 @@ def resize_mask(valid: BoolArray, length: int) -> BoolArray:
     return mask
 
 
-def almt_figure(frames: Arrays, guided: Arrays, split: Split, row: int, index: int) -> AttentionFigure:
-    """Draw ALMT's attention on one sample: language over its own frames, and language over audio and vision.
+def attention_over_frames(
+    frames: Arrays, guided: Arrays, split: Split, row: int, index: int, kind: AttentionKind
+) -> dict[str, FrameAttention]:
+    """Return the attention over the frames of each modality that a sample has, as one row: the mean of all rows.
+
+    Rows are heads or tokens. For audio and vision of ALMT with AHL, they are the language tokens at all scales.
 
     Args:
-        frames: Embedding weights by modality, (n, heads, tokens, tokens + T).
+        frames: By modality, the embedding weights of ALMT (n, heads, tokens, tokens + T), or the weights of HRLF or a
+            student, (n, rows, T).
         guided: AHL's weights of audio and vision, (n, scales, heads, tokens, tokens). Empty without AHL.
         split: The split before normalization.
         row: Row of the sample in the split.
         index: Index of the sample in the arrays.
+        kind: How the model attends.
     """
-    rows: list[list[Panel]] = []
-    notes: list[str] = []
-    for name, embedding in frames.items():
-        mask = _mask(split, name, row, embedding.shape[3] - embedding.shape[2])
-        columns = f"{name} frame"
-        if (note := _omission_note(name, int(mask.sum()))) is not None:
-            notes.append(note)
-        elif name not in guided:
-            attention = embedding_attention(embedding[index], mask)
-            title = f"{name} tokens over {name} frames ({_format_shares(attention)})"
-            words = _column_words(split, name, row, mask)
-            rows.append([Panel(title, f"{name} token", columns, attention.weights, words)])
-        else:
-            scales = guided_attention(guided[name][index], embedding[index], mask)
-            rows.append(
-                [
-                    Panel(
-                        f"{name}, scale {scale}\n{_format_shares(attention)}",
-                        "language token",
-                        columns,
-                        attention.weights,
-                    )
-                    for scale, attention in enumerate(scales, 1)
-                ]
-            )
-    return AttentionFigure(attention_plot(rows, f"sample{index}") if rows else "", tuple(notes))
-
-
-def masked_figure(
-    frames: Arrays, split: Split, row: int, index: int, *, row_name: str, attends_gaps: bool
-) -> AttentionFigure:
-    """Draw the attention of HRLF or a student on one sample.
-
-    Args:
-        frames: Weights by modality, (n, rows, T).
-        split: The split before normalization.
-        row: Row of the sample in the split.
-        index: Index of the sample in the arrays.
-        row_name: What a row of the weights is: a head or a token.
-        attends_gaps: Whether the model attends to missing frames between valid ones.
-    """
-    rows: list[list[Panel]] = []
-    notes: list[str] = []
+    results = {}
     for name, weights in frames.items():
-        mask = _mask(split, name, row, weights.shape[2])
-        if (note := _omission_note(name, int(mask.sum()))) is not None:
-            notes.append(note)
+        length = weights.shape[3] - weights.shape[2] if kind.has_learned_tokens else weights.shape[2]
+        mask = _mask(split, name, row, length)
+        if not mask.any():
             continue
-        attention = masked_attention(weights[index], mask, attends_gaps=attends_gaps)
-        gaps = f" ({100 * attention.padding:.0f} % to missing frames between them)" if attention.padding > 0.005 else ""
-        words = _column_words(split, name, row, mask)
-        rows.append([Panel(f"{name} frames{gaps}", row_name, f"{name} frame", attention.weights, words)])
-    return AttentionFigure(attention_plot(rows, f"sample{index}") if rows else "", tuple(notes))
+        if not kind.has_learned_tokens:
+            parts = [masked_attention(weights[index], mask, attends_gaps=kind.attends_gaps)]
+        elif name in guided:
+            parts = guided_attention(guided[name][index], weights[index], mask)
+        else:
+            parts = [embedding_attention(weights[index], mask)]
+        mean = np.mean([part.weights.mean(axis=0, keepdims=True) for part in parts], axis=0).astype(np.float32)
+        shares = (
+            float(np.mean([getattr(part, share) for part in parts])) for share in ("frames", "learned", "padding")
+        )
+        results[name] = FrameAttention(mean, *shares)
+    return results
+
+
+def format_shares(attention: FrameAttention) -> str:
+    """Return the shares of frames, learned tokens and padding as text."""
+    shares = {"frames": attention.frames, "learned tokens": attention.learned, "padding": attention.padding}
+    return ", ".join(f"{100 * share:.0f} % to {name}" for name, share in shares.items())
 
 
 def mean_guided_weights(guided: Arrays, split: Split, rows: Rows) -> Arrays:
@@ -217,24 +197,6 @@ def mean_embedding_shares(
     return results
 
 
-def embedding_shares_table(shares: list[EmbeddingShares]) -> Table:
-    """Return the mean shares next to those of uniform attention."""
-    header = (
-        "modality",
-        "frames %",
-        "learned tokens %",
-        "padding %",
-        "uniform: frames %",
-        "uniform: learned tokens %",
-        "uniform: padding %",
-    )
-    rows = [
-        [item.modality, *(f"{100 * part:.0f}" for part in (item.frames, item.learned, item.padding, *item.uniform))]
-        for item in shares
-    ]
-    return Table(header, rows)
-
-
 def _frame_attention(rows: NDArray[np.float32], tokens: int, valid: BoolArray) -> FrameAttention:
     """Return the attention of rows over `tokens` learned tokens followed by T positions."""
     over_frames = rows[:, tokens:]
@@ -248,20 +210,3 @@ def _frame_attention(rows: NDArray[np.float32], tokens: int, valid: BoolArray) -
 def _mask(split: Split, name: str, row: int, length: int) -> BoolArray:
     frames = split.modalities.get(name)
     return np.zeros(length, np.bool_) if frames is None else resize_mask(frames.valid[row], length)
-
-
-def _column_words(split: Split, name: str, row: int, mask: BoolArray) -> tuple[str, ...]:
-    """Return one word per column of a language heat map, or none if words and frames are not aligned."""
-    words = aligned_words(split, row) if name == "language" else ()
-    return words if len(words) == mask.sum() and mask[: len(words)].all() else ()
-
-
-def _omission_note(name: str, valid_frames: int) -> str | None:
-    if not valid_frames:
-        return f"This sample has no {name}."
-    return f"This sample has a single {name} frame, so all attention goes to it." if valid_frames == 1 else None
-
-
-def _format_shares(attention: FrameAttention) -> str:
-    shares = {"frames": attention.frames, "learned": attention.learned, "padding": attention.padding}
-    return ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,8 +16,21 @@ from edge_msa.evaluation.baseline_check import (
 from edge_msa.evaluation.metrics import describe
 
 
-def check_against_baselines(dataset: Dataset, split: Split, predictions: FloatArray) -> str:
-    """Return a sentence that compares the model with the better baseline, with a warning if it is no better.
+@dataclass(frozen=True)
+class BaselineCheck:
+    """How a model compares with constant predictions.
+
+    Attributes:
+        sentence: The comparison with the better baseline, with a warning if the model is no better.
+        beats_constant: Whether it is better. None if it cannot be compared.
+    """
+
+    sentence: str
+    beats_constant: bool | None
+
+
+def check_against_baselines(dataset: Dataset, split: Split, predictions: FloatArray) -> BaselineCheck:
+    """Compare a model with the better baseline.
 
     Args:
         dataset: Determines the task and the training labels, whose median is a baseline.
@@ -32,7 +45,7 @@ def check_against_baselines(dataset: Dataset, split: Split, predictions: FloatAr
         outputs = predictions[:, 0] if task.is_score else predictions - 0.5  # The sign of a logit is that of p - 0.5.
     comparisons = check_rows(task, split, np.arange(len(split)), outputs, known_constants(dataset, split))
     if not comparisons:
-        return "The split has a single sample, so the model is not compared with a constant."
+        return BaselineCheck("The split has a single sample, so the model is not compared with a constant.", None)
     parts = []
     for metric, item in comparisons.items():
         name = describe(metric)
@@ -43,8 +56,9 @@ def check_against_baselines(dataset: Dataset, split: Split, predictions: FloatAr
         )
     sentence = f"With all available modalities, {'; '.join(parts)}."
     if beats_constant(comparisons):
-        return sentence
-    return (
+        return BaselineCheck(sentence, beats_constant=True)
+    warning = (
         f"{sentence} On this split the model does not beat a constant. {DO_NOT_SHIP}, and do not interpret the rest of "
         "this page."
     )
+    return BaselineCheck(warning, beats_constant=False)

@@ -1,15 +1,14 @@
-"""Plots of predictions and attention: inline SVG, with heat maps as images inside it."""
+"""Plot of the mean attention of AHL: inline SVG, with heat maps as images inside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_msa.data.dataset import FloatArray
-from edge_msa.reporting.canvas import GRID, INK, MUTED, REFERENCE, STYLE, create_figure, figure_to_svg
+from edge_msa.reporting.canvas import STYLE, figure_to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,71 +23,6 @@ STREAMS = ("language", "audio", "vision", "hyper-modality")
 WIDTH = 10.0
 """Width of the figures, in inches."""
 _COLORMAP = "cividis"
-_MAX_WORDS = 60
-
-
-@dataclass(frozen=True)
-class PredictionRow:
-    """One row of the predictions plot.
-
-    Attributes:
-        title: Name of the row.
-        label: The label, if known.
-        predictions: Predictions from `all` modalities and `without <modality>`.
-    """
-
-    title: str
-    label: float | None
-    predictions: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One heat map of attention.
-
-    Attributes:
-        title: Title above the heat map.
-        row_label: What a row is.
-        column_label: What a column is.
-        weights: (rows, columns). 1 is uniform attention.
-        words: Words of the columns, if known.
-    """
-
-    title: str
-    row_label: str
-    column_label: str
-    weights: FloatArray
-    words: tuple[str, ...] = ()
-
-
-def predictions_plot(rows: Sequence[PredictionRow], axis_label: str) -> str:
-    """Return a plot of each row's label and predictions, as SVG."""
-    import matplotlib as mpl
-
-    with mpl.rc_context(STYLE):
-        figure, axes = create_figure(WIDTH, 1.2 + 0.36 * len(rows))
-        axes.grid(visible=False, axis="y")
-        axes.grid(axis="x", color=GRID, linewidth=0.8)
-        names = list(dict.fromkeys(name for row in rows for name in row.predictions))
-        offsets = np.linspace(0.24, -0.24, len(names)) if len(names) > 1 else [0.0]
-        for name, offset in zip(names, offsets, strict=True):
-            x = [row.predictions[name] for row in rows if name in row.predictions]
-            y = [position + offset for position, row in enumerate(rows) if name in row.predictions]
-            axes.scatter(x, y, s=46, label=name, zorder=3, **_marker_style(name))
-        legend_label = "label"
-        for position, row in enumerate(rows):
-            if row.label is not None:
-                low, high = position - 0.38, position + 0.38
-                axes.vlines(row.label, low, high, color=REFERENCE, linewidth=2.4, label=legend_label)
-                legend_label = ""
-            axes.axhline(position + 0.5, color=GRID, linewidth=0.8)
-        _label_rows(axes, [row.title for row in rows])
-        axes.set_xlabel(axis_label)
-        axes.margins(x=0.06)
-        handles, _ = axes.get_legend_handles_labels()
-        figure.legend(handles=handles, loc="outside lower left", ncols=5, handletextpad=0.4, columnspacing=1.6)
-        title = "Predictions from all modalities and without each, next to the label"
-        return figure_to_svg(figure, "predictions", title)
 
 
 def guided_weights_plot(weights: Mapping[str, FloatArray]) -> str:
@@ -109,41 +43,6 @@ def guided_weights_plot(weights: Mapping[str, FloatArray]) -> str:
             row[0].set_ylabel("language token", fontsize=9)
         _add_colorbar(figure, image, list(grid.flat))
         return figure_to_svg(figure, "ahl", "Mean attention of language tokens over audio and vision tokens, by scale")
-
-
-def attention_plot(rows: Sequence[Sequence[Panel]], prefix: str) -> str:
-    """Return heat maps of one sample, with several panels per row, as SVG."""
-    import matplotlib as mpl
-
-    with mpl.rc_context(STYLE):
-        heights = [2.0 if any(panel.words for panel in row) else 1.6 for row in rows]
-        figure = _create_wide_figure(sum(heights) + 0.3)
-        grid = figure.add_gridspec(len(rows), max(map(len, rows)), height_ratios=heights)
-        limit = _color_limit([panel.weights.reshape(-1) for row in rows for panel in row])
-        drawn = []
-        for i, row in enumerate(rows):
-            for j, panel in enumerate(row):
-                drawn.append(figure.add_subplot(grid[i, :] if len(row) == 1 else grid[i, j]))
-                image = _draw_heat_map(drawn[-1], panel.weights, limit)
-                _label_panel(drawn[-1], panel, is_first=j == 0)
-        _add_colorbar(figure, image, drawn)
-        return figure_to_svg(figure, prefix, "Attention over the frames of one sample")
-
-
-def _label_panel(axes: Axes, panel: Panel, *, is_first: bool) -> None:
-    axes.set_title(panel.title, loc="left", fontsize=8)
-    count, frames = panel.weights.shape
-    axes.set_yticks([0, count - 1], ["1", str(count)], fontsize=8)
-    if is_first:
-        axes.set_ylabel(panel.row_label, fontsize=9)
-    if panel.words and frames <= _MAX_WORDS:
-        labels = axes.set_xticks(range(frames), panel.words, rotation=90, fontsize=8)
-        for tick in labels:
-            tick.label1.set_parse_math(False)  # A $ in a word does not start a formula.
-        return
-    axes.set_xlabel(panel.column_label, fontsize=9)
-    positions = np.unique(np.linspace(0, frames - 1, min(frames, 5)).round().astype(int))
-    axes.set_xticks(positions, [str(position + 1) for position in positions], fontsize=8)
 
 
 def _draw_heat_map(axes: Axes, weights: FloatArray, limit: float) -> AxesImage:
@@ -183,18 +82,3 @@ def _number_tokens(axes: Axes, tokens: int) -> None:
     numbers = [str(position + 1) for position in positions]
     axes.set_xticks(positions, numbers, fontsize=8)
     axes.set_yticks(positions, numbers, fontsize=8)
-
-
-def _label_rows(axes: Axes, titles: Sequence[str]) -> None:
-    axes.set_yticks(range(len(titles)), titles)
-    axes.set_ylim(len(titles) - 0.5, -0.5)
-    for tick in axes.yaxis.get_major_ticks():
-        tick.label1.set_parse_math(False)
-
-
-def _marker_style(name: str) -> dict[str, Any]:
-    """Return color and shape of a prediction: ink for all modalities, else those of the removed modality."""
-    if name == "all":
-        return {"color": INK, "marker": "o"}
-    index = STREAMS.index(name.removeprefix("without "))
-    return {"color": COLORS[index], "marker": MARKERS[index + 1], "edgecolors": MUTED, "linewidths": 0.4}

@@ -1,8 +1,8 @@
-"""The effect of removing a modality: predictions of each subset, and differences as sentences and tables."""
+"""The effect of removing a modality: predictions of each subset, and their differences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,6 @@ from edge_msa.evaluation.metrics import Interval, mean_interval
 from edge_msa.evaluation.metrics.probabilities import log_softmax
 from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.evaluation.subsets import Predict
-from edge_msa.reporting.explain.plots import PredictionRow
 from edge_msa.reporting.explain.samples import Rows, has_modality
 from edge_msa.reporting.templates import Table
 from edge_msa.text_tables import ABSENT
@@ -23,7 +22,6 @@ Predictions = Mapping[Subset, FloatArray]
 """By subset, (N, outputs): scores, or probabilities of emotions or classes."""
 
 _NO_INPUT_MARK = "°"
-_MAX_NAME = 28
 
 
 @dataclass(frozen=True)
@@ -47,18 +45,33 @@ class Removal:
     error_increase: Interval | None = None
 
 
-def predict_all_subsets(predict: Predict, split: Split, task: Task) -> dict[Subset, FloatArray]:
-    """Return predictions of every sample from every subset.
+@dataclass(frozen=True)
+class PredictionRow:
+    """One row of the drawing of predictions.
+
+    Attributes:
+        label: The label, if known.
+        predictions: Predictions from `all` modalities and `without <modality>`.
+    """
+
+    label: float | None
+    predictions: Mapping[str, float]
+
+
+def predict_all_subsets(predict: Predict, split: Split) -> dict[Subset, FloatArray]:
+    """Return the predictions of every sample from every subset, (N, outputs), where `predict` returns predictions.
 
     A sample that lacks all modalities of a subset is predicted without any input.
     """
-    outputs = {subset: np.asarray(predict(split, subset), np.float32).reshape(len(split), -1) for subset in Subset}
+    return {subset: predict(split, subset) for subset in Subset}
+
+
+def to_predictions(outputs: FloatArray, task: Task) -> FloatArray:
+    """Return the outputs of a model as (N, outputs): scores, or probabilities of emotions or classes."""
+    values = np.asarray(outputs, np.float32).reshape(len(outputs), -1)
     if task.is_score:
-        return outputs
-    return {
-        subset: np.exp(log_softmax(logits)).astype(np.float32) if task.kind == "classes" else _sigmoid(logits)
-        for subset, logits in outputs.items()
-    }
+        return values
+    return np.exp(log_softmax(values)).astype(np.float32) if task.kind == "classes" else _sigmoid(values)
 
 
 def subset_without(modality: str) -> Subset:
@@ -81,24 +94,6 @@ def lacks_subset(split: Split, subset: Subset) -> BoolArray:
     return ~has_any
 
 
-def removal_sentences(removals: Sequence[Removal], split: Split, task: Task) -> Iterator[str]:
-    """Yield one sentence per removed modality, the largest change first, then one on modalities that are missing."""
-    output, digits = ("prediction", 2) if task.is_score else ("probability", 3)
-    for item in sorted(removals, key=lambda removal: -removal.change.value):
-        text = f"Without {item.modality}, the {output} changes by {item.change.value:.{digits}f} on average"
-        if item.error_increase is not None:
-            low, high = item.error_increase.low, item.error_increase.high
-            unit = "" if item.error_increase.unit == "groups" else f", bootstrapped over {describe_unit('samples')}"
-            text += f", and the mean absolute error goes from {item.error:.3f} to {item.error_without:.3f}"
-            text += f" (difference {_format_signed(item.error_increase.value, 3)}"
-            text += f", 95 % interval {_format_signed(low, 3)} to {_format_signed(high, 3)}{unit}"
-            text += "; not significant)" if low <= 0 <= high else ")"
-        yield f"{text}."
-    missing = [name for name in MODALITIES if not has_modality(split, name).any()]
-    if missing:
-        yield f"The split has no {' and no '.join(missing)}."
-
-
 def removal_table(removals: Sequence[Removal], task: Task) -> Table:
     """Return a table with one row per removed modality, over the whole split."""
     error = "MAE" if task.is_score else "mean |label - probability|"
@@ -117,9 +112,9 @@ def removal_table(removals: Sequence[Removal], task: Task) -> Table:
         if item.error_increase is None or item.error is None or item.error_without is None:
             row += [ABSENT] * 4
         else:
-            low, high = _format_signed(item.error_increase.low, 3), _format_signed(item.error_increase.high, 3)
+            low, high = format_signed(item.error_increase.low, 3), format_signed(item.error_increase.high, 3)
             row += [f"{item.error:.3f}", f"{item.error_without:.3f}"]
-            row += [_format_signed(item.error_increase.value, 3), f"{low} to {high}"]
+            row += [format_signed(item.error_increase.value, 3), f"{low} to {high}"]
         rows.append(row)
     unit = describe_unit(max((item.change.unit for item in removals), default="samples"))  # `samples` if any has them.
     return Table(header, rows, notes=[f"Intervals of the difference are bootstrapped over {unit}."])
@@ -153,17 +148,16 @@ def samples_table(split: Split, rows: Rows, predictions: Predictions, task: Task
 
 
 def prediction_rows(split: Split, rows: Rows, predictions: Predictions, task: Task) -> list[PredictionRow]:
-    """Return the rows of the predictions plot: all modalities, and without each modality that the sample has."""
+    """Return the rows of the drawing of predictions: all modalities, and without each modality that the sample has."""
     lines = []
     for row in rows:
-        for output, emotion in enumerate(_output_names(task)):
+        for output in range(len(_output_names(task))):
             values = {"all": float(predictions[Subset.LAV][row, output])}
             for name in MODALITIES:
                 if has_modality(split, name)[row]:
                     values[f"without {name}"] = float(predictions[subset_without(name)][row, output])
             label = _label(split, row, output)
-            title = f"{_shorten(split.ids[row])}{f', {emotion}' if emotion else ''}"
-            lines.append(PredictionRow(title, label if np.isfinite(label) else None, values))
+            lines.append(PredictionRow(label if np.isfinite(label) else None, values))
     return lines
 
 
@@ -172,18 +166,17 @@ def output_name(task: Task) -> str:
     return "class" if task.kind == "classes" else "emotion"
 
 
-def output_axis_label(task: Task) -> str:
-    """Return the axis label of a predictions plot."""
-    if not task.is_score:
-        return "probability (0 to 1)"
-    return "score" if task.low is None else f"score ({task.low:g} to {task.high:g})"
-
-
 def format_output(value: float, task: Task) -> str:
     """Return a prediction or a label as the page shows it, a dash if it is not finite."""
     if not np.isfinite(value):
         return ABSENT
-    return _format_signed(value, 2) if task.is_score and task.low is not None else f"{value:.2f}"
+    return format_signed(value, 2) if task.is_score and task.low is not None else f"{value:.2f}"
+
+
+def format_signed(value: float, digits: int) -> str:
+    """Return a number with its sign, or without a sign if it is rounded to zero."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 def _removal(predictions: Predictions, split: Split, modality: str, rows: BoolArray) -> Removal:
@@ -209,15 +202,3 @@ def _output_names(task: Task) -> tuple[str, ...]:
 
 def _label(split: Split, row: int, output: int) -> float:
     return float(np.ravel(split.labels[row])[output])
-
-
-def _format_signed(value: float, digits: int) -> str:
-    """Return a number with its sign, or without a sign if it is rounded to zero."""
-    text = f"{value:+.{digits}f}"
-    return text if float(text) else text[1:]
-
-
-def _shorten(name: str) -> str:
-    """Return a long id without its middle."""
-    half = _MAX_NAME // 2
-    return name if len(name) <= _MAX_NAME else f"{name[:half]}…{name[-(half - 1) :]}"

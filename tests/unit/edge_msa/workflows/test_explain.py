@@ -4,10 +4,12 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from markupsafe import escape
 
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import RunInfo, RunKind, load_run, new_run, write_run
@@ -87,7 +89,11 @@ def pages(toy: Path) -> dict[str, str]:
 def test_pages_are_offline_and_escaped(model: str, pages: dict[str, str]) -> None:
     html = pages[model]
     assert "http" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", html)
-    assert not re.search(r"<(script|link|img|iframe|b|i)\b", html)
+    scripts = re.findall(r"<script\b([^>]*)>", html)
+    assert scripts == [' type="application/json" id="figures"', ""]
+    markup = re.sub(r"<(script|style)\b.*?</\1>", "", html, flags=re.DOTALL)
+    assert not re.search(r"<(script|link|img|iframe|b|i)\b", markup)
+    assert not re.search(r"@import|url\((?!#)", html)
     assert all(target.startswith(("#", "data:image/png")) for target in re.findall(r'(?:href|src)="([^"]*)', html))
     assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt; costs $5 &amp; &lt;b&gt;" in html
     assert "toy &lt;i&gt;" in html
@@ -100,12 +106,100 @@ def test_figures_depend_on_the_model(pages: dict[str, str]) -> None:
     figure_4, figure_6 = "Figure 4 of the ALMT paper", "Figure 6 of the ALMT paper"
     assert figure_4 in pages["almt"]
     assert figure_6 in pages["almt"]
-    for model, rows in {"hrlf": "head", "student": "pooled token"}.items():
+    for model in ("hrlf", "student"):
         assert figure_4 not in pages[model]
         assert figure_6 not in pages[model]
         assert "only ALMT has them." in pages[model]
-        assert f">{rows}</text>" in pages[model]
+    assert all("Figure 5 of the ALMT paper" in html for html in pages.values())
     assert all("How well representations separate the labels" in html for html in pages.values())
+
+
+def embedded(html: str) -> Any:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def look_up(value: Any, path: str) -> Any:
+    for name in path.split("."):
+        value = value[int(name)] if isinstance(value, list) else value[name]
+    return value
+
+
+@pytest.mark.parametrize("model", ["hrlf", "almt", "student"])
+def test_every_figure_equals_the_json_of_the_page(model: str, pages: dict[str, str]) -> None:
+    html, figures = pages[model], embedded(pages[model])
+    shown = re.findall(r'<data value="([^"]*)" data-figure="([^"]*)">([^<]*)</data>', html)
+    assert len(shown) > 100
+    for sort, path, text in shown:
+        found = look_up(figures, path)
+        values = list(found.values()) if isinstance(found, dict) else found if isinstance(found, list) else [found]
+        assert float(sort) == values[0], path
+        printed = re.findall(r"[-+]?[\d,]+(?:\.\d+)?", text)
+        assert len(printed) == len(values), path
+        is_share = path.startswith("shares.")
+        for number, value in zip(printed, values, strict=True):
+            digits = len(number.partition(".")[2])
+            assert float(number.replace(",", "")) == pytest.approx(
+                (100 if is_share else 1) * value, abs=0.501 * 10.0**-digits
+            ), path
+
+
+@pytest.mark.parametrize("model", ["hrlf", "almt", "student"])
+def test_pages_state_what_their_json_states(model: str, pages: dict[str, str]) -> None:
+    figures = embedded(pages[model])
+    for card in figures["summary"]:
+        for text in (card["question"], card["headline"], *card["facts"]):
+            assert escape(text) in pages[model]
+    (sample,) = figures["shown"]
+    assert sample["id"] == ONE
+    assert list(sample["modalities"]) == ["language", "audio", "vision"]
+    for cells in sample["modalities"].values():
+        assert len(cells["segments"]) == len(cells["attention"]) == len(cells["effect"])
+        assert cells["segments"][-1][1] == cells["frames"]
+        assert cells["noise"]["attention"][cells["noise"]["cell"]] is not None
+    names = {item["kind"] for item in figures["interventions"]}
+    assert names == {"feature", "all features", "removed"}
+    assert set(figures["noise"]) == set(DIMS)
+
+
+def test_words_show_their_values_without_script(toy: Path, tmp_path: Path) -> None:
+    words = ["<b>größer</b>", "&amp;", "好", '"quoted"', "$5", "السلام"]
+    dataset = generate_dataset(CONFIG)
+    valid = dataset.split("valid")
+    language = valid.modalities["language"]
+    lengths = language.lengths
+    texts = tuple(" ".join((words * 9)[:length]) for length in lengths)
+    splits = {**dataset.splits, "valid": dataclasses.replace(valid, texts=texts)}
+    others = {name: dataclasses.replace(split, texts=("",) * len(split)) for name, split in dataset.splits.items()}
+    write_archive(dataclasses.replace(dataset, splits={**others, "valid": splits["valid"]}), tmp_path / "words.npz")
+    page = explain(toy / "almt", data=tmp_path / "words.npz", output=tmp_path / "words.html", samples=[ONE])
+    html = page.path.read_text(encoding="utf-8")
+    (shown,) = page.record["shown"]
+    cells = shown["modalities"]["language"]
+    assert cells["words"] == texts[3].split()
+    assert "<b>gr" not in html
+    items = re.findall(r'<li class="word [^"]*" style="[^"]*" title="([^"]*)"', html)
+    assert len(items) == lengths[3]
+    assert items[0].startswith(f"effect {cells['effect'][0]:+.3f}, attention {cells['attention'][0]:.2f}")
+    assert "&lt;b&gt;größer&lt;/b&gt;<span" in html
+
+
+def test_samples_with_one_frame_and_one_video_are_explained(toy: Path, tmp_path: Path) -> None:
+    dataset = generate_dataset(CONFIG)
+    valid = dataset.split("valid")
+    frames = {
+        name: dataclasses.replace(item, valid=item.valid & (np.arange(item.length) < 1))
+        for name, item in valid.modalities.items()
+    }
+    short = dataclasses.replace(valid, modalities=frames, groups=("one",) * len(valid))
+    write_archive(dataclasses.replace(dataset, splits={**dataset.splits, "valid": short}), tmp_path / "short.npz")
+    page = explain(toy / "almt", data=tmp_path / "short.npz", output=tmp_path / "short.html", samples=[ONE])
+    html = page.path.read_text(encoding="utf-8")
+    assert "no sample has two frames of a modality" in html
+    assert "This sample has a single audio frame, so all attention on frames goes to it." in html
+    assert "samples (too few videos, so intervals are too narrow)" in html
+    assert page.record["noise"] == {}
 
 
 def test_equal_runs_give_equal_pages(toy: Path, pages: dict[str, str]) -> None:
@@ -142,7 +236,8 @@ def test_emotions_are_shown_as_probabilities(tmp_path: Path) -> None:
     assert content.samples.header[:3] == ["sample", "emotion", "label"]
     assert all(0 <= float(row[3]) <= 1 for row in content.samples.rows)
     html = (tmp_path / "x.html").read_text(encoding="utf-8")
-    assert "probability (0 to 1)" in html
+    assert "probability, drawn" in html
+    assert "Effects are those on the probability of" in html
     assert ">several or none</text>" in html
 
 
@@ -160,7 +255,7 @@ def test_data_without_a_modality_is_explained(toy: Path, tmp_path: Path) -> None
     np.savez(tmp_path / "mute.npz", allow_pickle=False, **{n: a for n, a in arrays.items() if "vision" not in n})
     page = explain(toy / "almt", data=str(tmp_path / "mute.npz"), output=tmp_path / "mute.html", samples=[ONE])
     content = page.content
-    assert content.summary[-1] == "The split has no vision."
+    assert [item.modality for item in content.removals] == ["language", "audio"]
     assert "Results on vision: the split has no frames of it." in content.omissions
     assert not any("vision" in name for name in content.samples.header)
 

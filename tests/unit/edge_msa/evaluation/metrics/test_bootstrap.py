@@ -9,9 +9,11 @@ from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.metrics import (
     bootstrap_interval,
     has_signal,
+    mean_interval,
     measure,
     prediction_correlation,
     ratio_interval,
+    simultaneous_mean_intervals,
 )
 
 
@@ -95,3 +97,36 @@ def test_ratio_of_means_resamples_pairs() -> None:
     assert varying.low < varying.value < varying.high
     with pytest.raises(EdgeMsaError, match="same non-empty shape"):
         ratio_interval(others, others[:3], groups)
+
+
+def test_simultaneous_intervals_are_wider_than_single_ones() -> None:
+    rng = np.random.default_rng(0)
+    groups = [f"video{row // 4}" for row in range(120)]
+    values = rng.normal(size=(120, 30))
+    values[:, 0] = 0.25  # A constant column has no uncertainty.
+    intervals = simultaneous_mean_intervals(values, groups)
+    assert (intervals[0].low, intervals[0].high) == (0.25, 0.25)
+    for column in range(1, 30):
+        single, joint = mean_interval(values[:, column], groups), intervals[column]
+        assert joint.value == pytest.approx(single.value)
+        assert joint.high - joint.low > 1.2 * (single.high - single.low)
+    assert intervals == simultaneous_mean_intervals(values, groups)
+
+
+def test_simultaneous_intervals_refuse_wrong_shapes() -> None:
+    with pytest.raises(EdgeMsaError, match=r"non-empty shape \(n, k\), got \(3,\)"):
+        simultaneous_mean_intervals([1.0, 2.0, 3.0], ["a", "b", "c"])
+    with pytest.raises(EdgeMsaError, match="each of the 2 samples, got 1"):
+        simultaneous_mean_intervals([[1.0], [2.0]], ["a"])
+
+
+@pytest.mark.slow
+def test_one_set_of_simultaneous_intervals_in_twenty_misses_a_mean() -> None:
+    rng = np.random.default_rng(0)
+    groups = [f"video{row // 3}" for row in range(180)]
+    missed = 0
+    for _ in range(200):
+        values = np.repeat(rng.normal(size=(60, 25)), 3, axis=0) + rng.normal(size=(180, 25))
+        intervals = simultaneous_mean_intervals(values, groups, resamples=500)
+        missed += any(item.low > 0 or item.high < 0 for item in intervals)
+    assert 2 <= missed <= 22  # 10 are expected; fewer or more have a probability below 0.1 %.

@@ -5,11 +5,13 @@ import pytest
 
 from edge_msa.data.dataset import Frames, Split
 from edge_msa.reporting.explain.attention import (
-    almt_figure,
+    AttentionKind,
+    FrameAttention,
+    attention_over_frames,
     embedding_attention,
+    format_shares,
     guided_attention,
     masked_attention,
-    masked_figure,
     mean_embedding_shares,
     mean_guided_weights,
     resize_mask,
@@ -72,7 +74,7 @@ def toy() -> Split:
         "vision": np.ones((2, 1), np.bool_),
     }
     frames = {name: Frames(mask, np.zeros((*mask.shape, 2), np.float32)) for name, mask in valid.items()}
-    texts = ("costs $5 <b>not</b> $6", "four words are here")
+    texts = ("four words are there", "four words are here")
     return Split(("one", "two"), ("one", "two"), np.zeros(2, np.float32), frames, texts)
 
 
@@ -82,33 +84,40 @@ def almt_weights() -> tuple[dict[str, np.ndarray[tuple[int, ...], np.dtype[np.fl
     return embedding, {name: random_softmax(2, SCALES, HEADS, TOKENS, TOKENS) for name in ("audio", "vision")}
 
 
-def test_figures_show_words_and_omit_missing_modalities() -> None:
+ALMT = AttentionKind(has_learned_tokens=True, attends_gaps=True)
+
+
+def test_attention_of_almt_is_the_mean_over_tokens_and_scales() -> None:
     embedding, guided = almt_weights()
-    first = almt_figure(embedding, guided, toy(), 0, 0)
-    assert ">$5</text>" in first.svg
-    assert "&lt;b&gt;not&lt;/b&gt;" in first.svg
-    assert "<b>" not in first.svg
-    assert "audio, scale 3" in first.svg
-    assert "vision, scale" not in first.svg
-    assert first.notes == ("This sample has a single vision frame, so all attention goes to it.",)
-    second = almt_figure(embedding, guided, toy(), 1, 1)
-    assert "audio, scale" not in second.svg
-    assert "This sample has no audio." in second.notes
+    attention = attention_over_frames(embedding, guided, toy(), 0, 0, ALMT)
+    scales = guided_attention(guided["audio"][0], embedding["audio"][0], toy().modalities["audio"].valid[0])
+    expected = np.mean([scale.weights.mean(axis=0) for scale in scales], axis=0)
+    np.testing.assert_allclose(attention["audio"].weights[0], expected, rtol=1e-5)
+    assert attention["audio"].weights.shape == (1, 3)  # Up to the last valid frame.
+    item = attention["audio"]
+    assert item.frames + item.learned + item.padding == pytest.approx(1)
+    assert "audio" not in attention_over_frames(embedding, guided, toy(), 1, 1, ALMT)  # It has no audio.
 
 
-def test_without_ahl_the_embeddings_are_shown() -> None:
+def test_without_ahl_the_embeddings_attend() -> None:
     embedding, _ = almt_weights()
-    figure = almt_figure(embedding, {}, toy(), 0, 0)
-    assert "audio tokens over audio frames" in figure.svg
+    attention = attention_over_frames(embedding, {}, toy(), 0, 0, ALMT)
+    expected = embedding_attention(embedding["audio"][0], toy().modalities["audio"].valid[0])
+    np.testing.assert_allclose(attention["audio"].weights[0], expected.weights.mean(axis=0), rtol=1e-5)
 
 
-def test_rows_of_masked_attention_have_a_name() -> None:
-    frames = {"language": random_softmax(2, HEADS, FRAMES), "audio": random_softmax(2, HEADS, FRAMES)}
-    figure = masked_figure(frames, toy(), 0, 0, row_name="head", attends_gaps=True)
-    assert ">head</text>" in figure.svg
-    assert ">audio frame</text>" in figure.svg
-    single = {"vision": np.ones((2, HEADS, 1), np.float32)}
-    assert masked_figure(single, toy(), 0, 0, row_name="head", attends_gaps=True).svg == ""
+def test_attention_of_other_models_is_the_mean_over_rows() -> None:
+    frames = {"language": random_softmax(2, HEADS, FRAMES), "vision": np.ones((2, HEADS, 1), np.float32)}
+    kind = AttentionKind(has_learned_tokens=False, attends_gaps=True)
+    attention = attention_over_frames(frames, {}, toy(), 0, 0, kind)
+    np.testing.assert_allclose(attention["language"].weights[0], frames["language"][0].mean(axis=0) * FRAMES, rtol=1e-5)
+    np.testing.assert_allclose(attention["vision"].weights, 1, rtol=1e-5)
+
+
+def test_shares_are_stated_in_percent() -> None:
+    assert format_shares(FrameAttention(np.ones((1, 1), np.float32), 0.5, 0.3, 0.2)) == (
+        "50 % to frames, 30 % to learned tokens, 20 % to padding"
+    )
 
 
 def test_averages_skip_samples_without_the_modality() -> None:

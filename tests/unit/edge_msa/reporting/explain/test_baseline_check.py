@@ -19,7 +19,9 @@ def check(task: Task, labels: FloatArray, predictions: FloatArray, train_labels:
         if values is not None
     }
     dataset = Dataset("toy", task, splits, "digest")  # type: ignore[arg-type]
-    return check_against_baselines(dataset, dataset.split("test"), predictions)
+    result = check_against_baselines(dataset, dataset.split("test"), predictions)
+    assert result.beats_constant == (WARNING not in result.sentence)
+    return result.sentence
 
 
 def test_a_good_model_is_compared_with_the_better_baseline() -> None:

@@ -10,10 +10,10 @@ from edge_msa.reporting.explain.removal import (
     lacks_subset,
     predict_all_subsets,
     prediction_rows,
-    removal_sentences,
     removal_table,
     samples_table,
     subset_without,
+    to_predictions,
 )
 from edge_msa_runtime.modalities import Subset
 
@@ -41,12 +41,12 @@ def predict_toy(split: Split, subset: Subset) -> FloatArray:
         score += np.where(has["language"], split.labels, 0)
     if "audio" in subset.modalities:
         score += np.where(has["audio"], np.float32(0.5), 0)
-    return score
+    return score[:, None]
 
 
 def test_removal_compares_samples_that_have_the_modality() -> None:
     split = toy()
-    predictions = predict_all_subsets(predict_toy, split, MOSI)
+    predictions = predict_all_subsets(predict_toy, split)
     results = {item.modality: item for item in compute_removals(predictions, split)}
     assert list(results) == ["language", "audio"]
     assert results["language"].samples == results["audio"].samples == COUNT - 1
@@ -65,7 +65,7 @@ def test_removal_compares_samples_that_have_the_modality() -> None:
 def test_emotions_become_probabilities() -> None:
     split = toy(EMOTIONS)
     logits = np.tile(np.array([-1000.0, 0.0, 2.0, 1000.0], np.float32), (COUNT, 1))
-    predictions = predict_all_subsets(lambda _split, _subset: logits, split, EMOTIONS)
+    predictions = predict_all_subsets(lambda _split, _subset: to_predictions(logits, EMOTIONS), split)
     np.testing.assert_allclose(predictions[Subset.L][0], [0, 0.5, 1 / (1 + np.exp(-2)), 1], atol=1e-6)
     table = samples_table(split, np.array([2]), predictions, EMOTIONS)
     assert [row[1] for row in table.rows] == list(EMOTIONS.labels)
@@ -74,7 +74,7 @@ def test_emotions_become_probabilities() -> None:
 
 def test_missing_modalities_and_empty_inputs_are_marked() -> None:
     split = toy()
-    table = samples_table(split, np.array([0, 1, 5]), predict_all_subsets(predict_toy, split, MOSI), MOSI)
+    table = samples_table(split, np.array([0, 1, 5]), predict_all_subsets(predict_toy, split), MOSI)
     rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
     assert "without vision" not in table.header
     assert rows["v0[0]"]["without audio"] == rows["v0[0]"]["only audio"] == "missing"
@@ -82,20 +82,8 @@ def test_missing_modalities_and_empty_inputs_are_marked() -> None:
     assert rows["v1[5]"]["without language"] == rows["v1[5]"]["only audio"] == "+0.50"
     assert "prediction without any input" in table.notes[0]
     assert not lacks_subset(split, subset_without("audio"))[0]
-    lines = prediction_rows(split, np.array([0]), predict_all_subsets(predict_toy, split, MOSI), MOSI)
+    lines = prediction_rows(split, np.array([0]), predict_all_subsets(predict_toy, split), MOSI)
     assert list(lines[0].predictions) == ["all", "without language"]
-
-
-def test_sentences_start_with_the_largest_change() -> None:
-    split = toy()
-    predictions = predict_all_subsets(predict_toy, split, MOSI)
-    lines = list(removal_sentences(compute_removals(predictions, split), split, MOSI))
-    assert lines[0].startswith("Without language, the prediction changes by")
-    assert lines[-1] == "The split has no vision."
-    still = predict_all_subsets(lambda one, _subset: np.zeros(len(one), np.float32), split, MOSI)
-    assert all(
-        "not significant" in line for line in list(removal_sentences(compute_removals(still, split), split, MOSI))[:2]
-    )
 
 
 def test_without_labels_only_the_change_is_known() -> None:
