@@ -95,7 +95,7 @@ def before_after_drawing(axis: Axis, before: Interval, after: Interval) -> Marku
 def predictions_drawing(axis: Axis, label: float | None, predictions: Mapping[str, float]) -> Markup:
     """Return the predictions of a sample from all modalities and without each, and its label."""
     parts = [] if label is None else [_vertical(axis.position(label), "label")]
-    for name, value in reversed(predictions.items()):
+    for name, value in reversed(list(predictions.items())):
         mark = _mark(axis, value, PREDICTION_MARKERS[name])
         parts.append(Markup('<g class="{}">{}</g>').format(name.replace(" ", "-"), mark))
     return _drawing(parts, "predictions")

@@ -147,7 +147,8 @@ class NoiseExperiment:
         return [results[int(row)] for row in rows]
 
     def _usable(self, name: str, rows: Rows) -> Rows:
-        return rows[np.isfinite(self._attention[name][rows]).sum(axis=1) >= 2]
+        usable: Rows = rows[np.isfinite(self._attention[name][rows]).sum(axis=1) >= 2]
+        return usable
 
     def _effect(self, name: str, rows: Rows) -> NoiseEffect:
         part = self._split.select(rows)
@@ -208,10 +209,12 @@ def draw_noise(
     if frames.values is None:
         assert frames.ids is not None  # noqa: S101 - guaranteed by Frames
         words = np.unique(frames.ids[valid])
-        return words[rng.integers(len(words), size=len(valid))][rows]
+        drawn: NDArray[np.integer] = words[rng.integers(len(words), size=len(valid))][rows]
+        return drawn
     seen = frames.values[valid]
     noise = rng.normal(seen.mean(axis=0), seen.std(axis=0), (len(valid), frames.dim)).astype(np.float32)
-    return np.clip(noise, -limit, limit)[rows]
+    clipped: FloatArray = np.clip(noise, -limit, limit)[rows]
+    return clipped
 
 
 def replace_frames(frames: Frames, positions: NDArray[np.int64], noise: NDArray[np.generic]) -> Frames:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import FloatArray, Frames, Split
-from edge_msa.reporting.explain.noise import NoiseExperiment, draw_noise, replace_frames
+from edge_msa.reporting.explain.noise import Attend, NoiseExperiment, draw_noise, replace_frames
 
 COUNT, FRAMES = 40, 6
 
@@ -48,14 +48,14 @@ def predict_attended(split: Split) -> FloatArray:
     return np.asarray((attention * split.modalities["audio"].take()[..., 0]).mean(axis=1, keepdims=True), np.float32)
 
 
-def experiment(split: Split, attend: object = attend_content) -> NoiseExperiment:
+def experiment(split: Split, attend: Attend = attend_content) -> NoiseExperiment:
     valid = {name: frames.valid for name, frames in split.modalities.items()}
     return NoiseExperiment(
         split,
         valid,
         dict.fromkeys(valid, 6.0),
         attend=attend,
-        predict=predict_attended,  # type: ignore[arg-type]
+        predict=predict_attended,
     )
 
 
