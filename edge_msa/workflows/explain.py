@@ -15,7 +15,7 @@ from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.console import activity
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split, SplitName
 from edge_msa.data.labels import one_hot
-from edge_msa.errors import DataError, UsageError
+from edge_msa.errors import DataError, RunError, UsageError
 from edge_msa.evaluation.metrics.units import assign_units, describe_unit
 from edge_msa.models.almt import Almt
 from edge_msa.models.student import Student
@@ -246,6 +246,7 @@ def explain(
     Raises:
         RunUsageError: `run` is not a run.
         DataError: The data does not match the run, or no sample of the split has a valid frame.
+        RunError: A prediction is not finite.
         UsageError: An argument is invalid, or the split has no sample with one of the ids.
 
     Examples:
@@ -258,6 +259,8 @@ def explain(
     page = output_file(output, "output", [path, source], replaceable="*.html")
     subject = _load_subject(path, source, split, samples, task)
     predictions = predict_all_subsets(subject.predict, subject.split)
+    if not all(np.isfinite(values).all() for values in predictions.values()):
+        raise RunError(f"The predictions of {path} must be finite, got NaN or infinite values. Train the model again.")
     shares, guided = _average_attention(subject)
     noise, shown = _explain_frames(subject)
     results = _Results(
