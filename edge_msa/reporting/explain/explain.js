@@ -29,7 +29,7 @@
 
   for (const sample of all(".sample")) {
     const words = all(".words .word", sample);
-    const strips = all(".strip", sample).map((strip) => {
+    const strips = all(".frame-strip", sample).map((strip) => {
       const cells = find(strip.dataset.path);
       const count = cells.segments.length;
       const plot = strip.querySelector(".strip-plot");
