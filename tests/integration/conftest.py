@@ -212,7 +212,7 @@ def calibrated_run(once: Once, request: pytest.FixtureRequest) -> Callable[[str]
                     for split in ("train", "valid", "test"):
                         for score, texts in TEXTS_BY_SCORE.items():
                             writer.writerows([text, split, score] for text in texts)
-                encoder = {"table": "wordpieces", "encoder": request.getfixturevalue("toy_encoder")}[name]
+                encoder = "wordpieces" if name == "table" else request.getfixturevalue("toy_encoder")
                 train = ("text", "train", "--transcripts", transcripts, "--encoder", encoder)
             run_successfully(*train, "--recipe", recipe, "--device", "cpu", "--output-dir", folder / "student")
             run_successfully("calibrate", folder / "student", "--output-dir", folder / "calibrated")
