@@ -246,7 +246,7 @@ def _legend(figures: Figures) -> list[tuple[str, Markup]]:
     drawn = [row for row in figures.rows if row.latency_ms and row.metrics]
     precisions = [(name, marker(name, "")) for name in dict.fromkeys(row.precision for row in drawn)]
     backends = [(backend_title(name), marker("", name)) for name in dict.fromkeys(row.backend for row in drawn)]
-    hollow = [("on another architecture than the target's", marker("", "", hollow=True))]
+    hollow = [("measured on another kind of processor than the target's", marker("", "", hollow=True))]
     peers = [("peer (letter)", peer_marker())]
     has_peers = any(item.label for comparison in figures.peers if comparison.row for item in comparison.contenders)
     return [
@@ -293,7 +293,7 @@ def _tradeoff_grid(figures: Figures) -> Grid:
         GridRow(
             [
                 Cell(f"{row.number} {row.label}{' *' if row.pareto else ''}"),
-                Cell(f"{row.precision_title}{' (chosen)' if row.chosen else ''}"),
+                Cell(f"{row.precision_title}{' (chosen by export)' if row.chosen else ''}"),
                 *(cells[index] for _, cells in kept),
             ],
             id=f"row-{row.number}",

@@ -115,7 +115,7 @@ def _ship(candidates: Sequence[ReportPoint], points: Sequence[ReportPoint], subs
     speedup = _speedup(winner, reference, subset)
     difference = None if reference is None else compare_points(reference, winner, subset, gate)
     without = dict(_without(winner, subset))
-    facts = [_speed_fact(winner, speedup, subset), _accuracy_fact(winner, difference, subset)]
+    facts = [_speed_fact(winner, reference, speedup, subset), _accuracy_fact(winner, difference, subset)]
     if winner.size_bytes:
         facts.append(f"{format_kilobytes(winner.size_bytes)} KB")
     tail = next((name for name in ("p99", "p95", "p90") if winner.latency(subset, name) is not None), None)
@@ -232,15 +232,16 @@ def _speedup(winner: ReportPoint, reference: ReportPoint | None, subset: str) ->
     return _ratio(reference.latency(subset, "p50"), winner.latency(subset, "p50"))
 
 
-def _speed_fact(winner: ReportPoint, speedup: Value | None, subset: str) -> str:
-    if speedup is None or speedup.value is None:
+def _speed_fact(winner: ReportPoint, reference: ReportPoint | None, speedup: Value | None, subset: str) -> str:
+    if reference is None or speedup is None or speedup.value is None:
         return f"p50 {format_latency(winner.latency(subset, 'p50'))} ms"
+    teacher = f"the teacher in {backend_title(reference.backend)}"
     if _is_equal_speed(speedup):
-        return f"as fast as the teacher within {_noise(speedup)}"
+        return f"as fast as {teacher} within {_noise(speedup)}"
     interval = "no interval"
     if speedup.has_interval:
         interval = f"95 % interval {format_number(speedup.low, 2)} to {format_number(speedup.high, 2)}"
-    return f"{format_number(speedup.value, 2)}x as fast as the teacher ({interval})"
+    return f"{format_number(speedup.value, 2)}x as fast as {teacher} ({interval})"
 
 
 def _noise(ratio: Value) -> str:

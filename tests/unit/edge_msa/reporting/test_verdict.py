@@ -79,7 +79,7 @@ def test_among_equally_fast_rows_the_smallest_is_shipped(p50: float, shipped: st
 def test_the_sentence_says_what_to_expect() -> None:
     sentence = verdict_of(TEACHER, model("int8", 0.80, 0.1, size=177_000)).sentence
     assert sentence == (
-        "Ship int8 on ONNX Runtime: 20x as fast as the teacher (no interval); Acc-2 Non0 80.0 (0.0 points from the "
+        "Ship int8 on ONNX Runtime: 20x as fast as the teacher in ONNX Runtime (no interval); Acc-2 Non0 80.0 (0.0 points from the "
         "teacher, 95 % interval 0.0 to 0.0: within noise); 177 KB; p99 0.200 ms; without the camera expect 78.0."
     )
 
@@ -103,12 +103,12 @@ def with_interval(point: ReportPoint, share: float) -> ReportPoint:
 
 def test_a_speedup_has_the_interval_of_both_latencies() -> None:
     verdict = verdict_of(with_interval(TEACHER, 0.1), with_interval(model("int8", 0.80, 0.1), 0.1))
-    assert verdict.facts[0] == "20x as fast as the teacher (95 % interval 16 to 24)"
+    assert verdict.facts[0] == "20x as fast as the teacher in ONNX Runtime (95 % interval 16 to 24)"
 
 
 def test_equal_speeds_without_intervals_are_marked() -> None:
     verdict = verdict_of(TEACHER, model("int8", 0.80, 2.1))
-    assert verdict.facts[0] == "as fast as the teacher within 10 %, no interval"
+    assert verdict.facts[0] == "as fast as the teacher in ONNX Runtime within 10 %, no interval"
 
 
 @pytest.mark.parametrize("noisy", ["int8", "fp16", "fp32"])
