@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Once = Callable[[str, Callable[[Path], None]], Path]
 
+_ONE_WORKER = ("tests/unit/export/", "tests/integration/")
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "it", "not", "at", "all")
 
 
@@ -33,14 +34,18 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadfile`, let one worker also run all of `tests/unit/export`, whose graphs take long to make."""
+    """With `--dist loadfile`, let one worker also run all tests of a folder whose runs and graphs take long to make."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    scheduler, folder = LoadFileScheduling(config, log), "tests/unit/export/"
+    scheduler = LoadFileScheduling(config, log)
     split_scope = scheduler._split_scope
-    scheduler._split_scope = lambda nodeid: folder if nodeid.startswith(folder) else split_scope(nodeid)
+
+    def scope_of(nodeid: str) -> str:
+        return next((folder for folder in _ONE_WORKER if nodeid.startswith(folder)), split_scope(nodeid))
+
+    scheduler._split_scope = scope_of
     return scheduler
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -10,27 +9,18 @@ from typing import Any
 import pytest
 
 import edge_msa as em
-from edge_msa.benchmark.random_bundles import random_bundle
-from edge_msa.models.student import StudentConfig
 from edge_msa_runtime.bundle.signature import RELEASE_NAME, SIGNATURE_NAME, verify_signature
 from edge_msa_runtime.errors import SignatureError
-from tests.unit.edge_msa.toy_runs import DIMS
+from tests.unit.runtime.fake_bundles import write_bundle
 
 PASSWORD = "long and secret"  # noqa: S105 - of keys that only these tests make
 
 
-@pytest.fixture(scope="module")
-def unsigned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = StudentConfig(DIMS, width=16, blocks=1, tokens=1, hidden=4)
-    folder = tmp_path_factory.mktemp("sign") / "small"
-    with random_bundle("small", config, dict.fromkeys(DIMS, 5), ("fp32",)) as path:
-        shutil.copytree(path, folder)
-    return folder
-
-
 @pytest.fixture
-def bundle(unsigned: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(unsigned, tmp_path / "small"))
+def bundle(tmp_path: Path) -> Path:
+    """A bundle whose graphs need no student."""
+    write_bundle(tmp_path / "small", names=("language",))
+    return tmp_path / "small"
 
 
 def test_a_key_is_private_and_never_replaced(tmp_path: Path) -> None:
@@ -52,7 +42,7 @@ def test_devices_and_openssf_verify_what_is_signed(bundle: Path, tmp_path: Path)
 
     key = em.keygen(tmp_path / "release.pem")
     signed = em.sign(bundle, key=key.path, version=7, expires="2999-12-31")
-    assert (signed.release.name, signed.release.version) == ("small", 7)
+    assert (signed.release.name, signed.release.version) == ("fake", 7)
     signature = verify_signature(bundle, [key.public])
     assert (signature.key, signature.release) == (key.key_id, signed.release)
     create_config: Any = verifying.Config

@@ -137,7 +137,7 @@ def test_words_that_are_known_at_an_interrupt_are_printed(
     assert captured.err.splitlines()[-1] == "interrupted"
     records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     assert records[-1]["interrupted"] is True
-    assert [item for item in records if item["record"] == "prediction"][-1]["subset"] == "la"
+    assert "l" in [item for item in records if item["record"] == "prediction"][-1]["subset"]
 
 
 @pytest.mark.slow
