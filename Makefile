@@ -61,13 +61,13 @@ demo-media: $(MODELS) ## from raw video to a prediction over time: clips are mad
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 # Two workers on two cores: threads that wait must not spin. A file is run by one worker, which makes its fixtures once.
-PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadfile
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2
 
 test: $(MODELS) ## run the tests in random order, without the slow ones
-	$(PYTEST) -m "not slow" tests
+	$(PYTEST) --dist loadfile -m "not slow" tests
 
 test-all: $(MODELS) ## run all tests, also the slow ones, and print their line coverage, at least 92 %
-	$(PYTEST) --cov --cov-report=term:skip-covered tests
+	$(PYTEST) --dist loadgroup --cov --cov-report=term:skip-covered tests
 
 test-aarch64: $(STAMP) ## run ARM bundles on an emulated ARM processor, set up on first use (QEMU, debootstrap)
 	PYTHON=$(BIN)/python tests/integration/aarch64/make_root.sh .aarch64
