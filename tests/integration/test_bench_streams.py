@@ -83,6 +83,7 @@ def test_unknown_scenario_is_refused_before_anything_is_measured(edge_msa: Comma
     assert "'rainy'" in result.error_line
 
 
+@pytest.mark.slow
 def test_bundle_for_other_data_is_refused(exported_bundle: Callable[[str, str], Path], edge_msa: Command) -> None:
     bundle = exported_bundle("laptop-x86", "table")
     result = edge_msa("bench", "streams", bundle, "--utterances", "2")

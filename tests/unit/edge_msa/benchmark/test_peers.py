@@ -16,6 +16,7 @@ def interleaved(medians: tuple[float, float], blocks: int, seed: int) -> tuple[n
     return first, second
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_ratio_contains_the_truth_on_a_machine_whose_speed_changes() -> None:
     ratios = [latency_ratio(*interleaved((3.0, 2.0), 40, seed)) for seed in range(40)]
     covering = sum(ratio.low <= 1.5 <= ratio.high for ratio in ratios if ratio.low and ratio.high)
@@ -23,6 +24,7 @@ def test_the_interval_of_a_ratio_contains_the_truth_on_a_machine_whose_speed_cha
     assert covering >= 34
 
 
+@pytest.mark.slow
 def test_two_equal_methods_have_a_ratio_whose_interval_contains_one() -> None:
     ratios = [latency_ratio(*interleaved((1.0, 1.0), 20, seed)) for seed in range(40)]
 

@@ -31,7 +31,7 @@ from edge_msa_runtime.modalities import Subset
 DIMS = {"language": 24, "audio": 16, "vision": 12}
 CONFIG = SyntheticConfig(train=32, valid=12, test=8)
 ONE = "synthetic/valid/00003"
-MODELS = [*(pytest.param(name, marks=pytest.mark.slow) for name in ("hrlf", "almt")), "student"]
+MODELS = [pytest.param(name, marks=pytest.mark.slow) for name in ("hrlf", "almt", "student")]
 TEXT = 'it <script>alert("x")</script> costs $5 & <b>more</b>'
 
 

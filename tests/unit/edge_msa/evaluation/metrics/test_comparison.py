@@ -119,6 +119,7 @@ def rates(
 
 @pytest.mark.case("E1")
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.slow
 def test_the_error_rate_of_a_method_against_itself(metric: str) -> None:
     assert 0.03 <= rates(metrics=METRICS)[metric] <= 0.08
 
@@ -166,6 +167,7 @@ def test_the_error_rates_of_classes_in_many_repeats(seed_deviations: tuple[float
 
 
 @pytest.mark.case("E1")
+@pytest.mark.slow
 def test_the_error_rate_of_the_average_of_six_subsets() -> None:
     assert 0.03 <= rates(subsets=6, metrics=("mae",))["mae"] <= 0.08
 
