@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_msa.errors import UsageError
 from edge_msa_runtime.atomic_files import write_file
-from edge_msa_runtime.bundle.signature import RELEASE_NAME, SIGNATURE_NAME, Release, key_id
+from edge_msa_runtime.bundle.signature import HASHES, RELEASE_NAME, SIGNATURE_NAME, Release, key_id
 from edge_msa_runtime.errors import EdgeMsaError
 from edge_msa_runtime.vendor_packages import import_package
 
@@ -76,7 +76,7 @@ def load_private_key(path: Path, password: str | None = None) -> Any:
             f"{path} is not a private key, or the password is wrong ({str(error)[:80]}). Pass the file that "
             "edge-msa keygen wrote."
         ) from None
-    if not hasattr(key, "curve") or key.key_size not in (256, 384, 521):
+    if not hasattr(key, "curve") or key.key_size not in HASHES:
         raise UsageError(f"{path} must be a key for ECDSA on P-256, P-384 or P-521. Make one with edge-msa keygen.")
     return key
 

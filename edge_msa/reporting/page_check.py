@@ -100,7 +100,7 @@ class _Items(HTMLParser):
 
 
 def page_differences(html: str, figures: Figures) -> Iterator[Difference]:
-    """Yield each part of a page that does not follow from its JSON: texts, labels, tips, and places of marks.
+    """Yield each part of a page that does not follow from its JSON: texts, labels, hover texts, and places of marks.
 
     Args:
         html: The page, written by this version.

@@ -23,6 +23,7 @@ from edge_msa_export.bundle.write import is_bundle
 from edge_msa_export.folders import atomic_folder, check_destination
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import GOLDEN_NAME
+from edge_msa_runtime.bundle.signature import read_release
 from edge_msa_runtime.pretrained import PretrainedModel, find_model, load_index, pretrained_bundle
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -212,6 +213,8 @@ def push_bundle(
     files = open_bundle(path).manifest.files
     if GOLDEN_NAME in files:
         print_note(f"{GOLDEN_NAME} of a bundle from `export` has a validation sample. Check that you may publish it.")
+    if read_release(path) is not None:
+        print_note("The signature is not uploaded. Sign the bundle again after you get it.")
     return upload_bundle(path, repo, private=private)
 
 

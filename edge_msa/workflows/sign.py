@@ -13,11 +13,9 @@ from edge_msa.deployment.signing import PUBLIC_SUFFIX, create_key, load_private_
 from edge_msa.errors import UsageError
 from edge_msa.workflows.api import OnProgress, api, next_step
 from edge_msa_runtime.bundle.loader import open_bundle
-from edge_msa_runtime.bundle.signature import Release, key_id, read_release
+from edge_msa_runtime.bundle.signature import MAX_VERSION, Release, key_id, read_release
 from edge_msa_runtime.cascade.loader import is_cascade, open_cascade
 from edge_msa_runtime.vendor_packages import import_package
-
-MAX_VERSION = 10**15
 
 
 @dataclass(frozen=True)

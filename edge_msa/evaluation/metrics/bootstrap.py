@@ -85,10 +85,10 @@ def mean_interval(values: ArrayLike, groups: Sequence[str], seed: int = 0, *, re
 def simultaneous_mean_intervals(
     values: ArrayLike, groups: Sequence[str], seed: int = 0, *, resamples: int = RESAMPLES
 ) -> list[Interval]:
-    """Return the mean of each column of (n, k) values with an interval, such that all k intervals hold together.
+    """Return the mean of each column of (n, k) values, with simultaneous intervals.
 
-    With a probability of 95 %, no interval misses its mean. The half width of an interval is the bootstrap standard
-    deviation of its mean, times the 95 % quantile of the largest standardized deviation among all columns (the
+    With a probability of 95 %, all k intervals contain their true means. The half width of an interval is the
+    bootstrap standard deviation of its mean, times the 95 % quantile of the largest standardized deviation among all columns (the
     max-statistic of Westfall and Young 1993). Both are corrected for the number of videos, as a t-distribution is
     wider than a normal one. A column without variation has an interval of width 0.
 

@@ -40,7 +40,7 @@ class FeatureGroup:
 
 @dataclass(frozen=True)
 class Intervention:
-    """The effect of one intervention on all samples. The intervals of all interventions hold together.
+    """The effect of one intervention on all samples. The intervals of all interventions are simultaneous.
 
     Attributes:
         modality: The modality.

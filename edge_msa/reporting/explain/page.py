@@ -243,7 +243,10 @@ def _features_card(features: Sequence[Intervention], intervals: int) -> Card:
     found = [item for item in features if effect(item).low > 0 or effect(item).high < 0]
     what = "prediction" if features[0].error_increase is None else "error"
     facts = [f"{_capitalize(item.modality)}, {item.name}: {_signed(effect(item))}." for item in found[:3]]
-    facts.append(f"The {intervals} intervals below hold together with a probability of 95 %.")
+    facts.append(
+        f"The {intervals} intervals below are simultaneous: with a probability of 95 %, all of them contain the true "
+        "changes."
+    )
     return Card("Which features matter?", f"{len(found)} of {len(features)} change the {what}", facts)
 
 

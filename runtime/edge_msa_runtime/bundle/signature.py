@@ -34,17 +34,17 @@ RELEASE_NAME = "release.json"
 SIGNATURE_FILES = (SIGNATURE_NAME, RELEASE_NAME)
 STATE_VARIABLE = "EDGE_MSA_STATE"
 VERSIONS_NAME = "bundle-versions.json"
+MAX_VERSION = 10**15
+HASHES = {256: "SHA256", 384: "SHA384", 521: "SHA512"}
+"""Name of the hash for ECDSA, by the size of the key in bits."""
 
 _KEY_SUFFIX = ".pub"
 _MAX_BYTES = 4 << 20
 """Largest size of the files in JSON that this module reads."""
 _MAX_KEY_BYTES = 1 << 16
-_MAX_VERSION = 10**15
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _PREDICATE_TYPE = "https://model_signing/signature/v1.0"
-_HASHES = {256: "SHA256", 384: "SHA384", 521: "SHA512"}
-"""Name of the hash for ECDSA, by the size of the key."""
 _SHOWN = 3
 _SHOWN_DIGITS = 12
 
@@ -72,8 +72,8 @@ class Release:
         """
         fields = JsonFields(value, "", ("name", "version", "expires"))
         version = fields.integer("version")
-        if not 1 <= version <= _MAX_VERSION:
-            raise ValueError(f"version must be from 1 to {_MAX_VERSION}, got {version}")
+        if not 1 <= version <= MAX_VERSION:
+            raise ValueError(f"version must be from 1 to {MAX_VERSION}, got {version}")
         expires = None if fields.raw("expires") is None else dt.date.fromisoformat(fields.text("expires"))
         return cls(fields.text("name"), version, expires)
 
@@ -212,7 +212,7 @@ def _load_public_key(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             key = serialization.load_pem_public_key(file.read(_MAX_KEY_BYTES))
-        if hasattr(key, "curve") and key.key_size in _HASHES:
+        if hasattr(key, "curve") and key.key_size in HASHES:
             return key
     except OSError as error:
         raise UsageError(f"Cannot read the key {path}: {error.strerror}. Pass a file with a public key.") from None
@@ -286,7 +286,7 @@ def _verify_envelope(envelope: Mapping[str, Any], key: Any, key_name: str) -> Ma
     except (KeyError, TypeError, ValueError, binascii.Error):
         raise _invalid(SIGNATURE_NAME, "it has no payload or not exactly one signature") from None
     try:
-        key.verify(signature, _pre_authentication(kind, payload), ec.ECDSA(getattr(hashes, _HASHES[key.key_size])()))
+        key.verify(signature, _pre_authentication(kind, payload), ec.ECDSA(getattr(hashes, HASHES[key.key_size])()))
     except exceptions.InvalidSignature:
         raise SignatureError(
             f"{SIGNATURE_NAME} is not a signature by {key_name}: the file was changed or forged. Do not use the bundle."

@@ -16,8 +16,8 @@ from edge_msa.evaluation.evaluate import Evaluation, Source
 from edge_msa.evaluation.metrics import Estimate
 from edge_msa.reporting import Report, ReportPoint, collect_figures, render_report, write_report_page
 from edge_msa.reporting.charts import Axis
-from edge_msa.reporting.figures import SCRIPT_ID
 from edge_msa.reporting.page import _MAX_TINT, distinct_series
+from tests.unit.edge_msa.reporting.page_json import embedded, look_up
 
 if TYPE_CHECKING:
     from tests.unit.edge_msa.reporting.conftest import Parse
@@ -119,18 +119,6 @@ class Text(HTMLParser):
             self.figures.append((self._path, data))
         elif data.strip() and not self._hidden:
             self.rest.append(" ".join(data.split()))
-
-
-def embedded(html: str) -> Any:
-    found = re.search(rf'<script type="application/json" id="{SCRIPT_ID}">(.*?)</script>', html, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
-
-
-def look_up(value: Any, path: str) -> Any:
-    for name in path.split("."):
-        value = value[int(name)] if isinstance(value, list) else value[name]
-    return value
 
 
 def leaves(value: Any) -> Iterator[Any]:

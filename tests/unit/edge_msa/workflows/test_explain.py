@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +26,7 @@ from edge_msa.models.student import Student, StudentConfig
 from edge_msa.training.predict import weights_to_numpy
 from edge_msa.workflows.explain import explain
 from edge_msa_runtime.modalities import Subset
+from tests.unit.edge_msa.reporting.page_json import embedded, look_up
 
 DIMS = {"language": 24, "audio": 16, "vision": 12}
 CONFIG = SyntheticConfig(train=32, valid=12, test=8)
@@ -120,18 +120,6 @@ def test_figures_depend_on_the_model(pages: Callable[[str], str]) -> None:
     assert all(
         "How well representations separate the labels" in html for html in map(pages, ("hrlf", "almt", "student"))
     )
-
-
-def embedded(html: str) -> Any:
-    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', html, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
-
-
-def look_up(value: Any, path: str) -> Any:
-    for name in path.split("."):
-        value = value[int(name)] if isinstance(value, list) else value[name]
-    return value
 
 
 @pytest.mark.parametrize("model", MODELS)
