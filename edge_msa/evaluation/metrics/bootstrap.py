@@ -87,10 +87,10 @@ def simultaneous_mean_intervals(
 ) -> list[Interval]:
     """Return the mean of each column of (n, k) values, with simultaneous intervals.
 
-    With a probability of 95 %, all k intervals contain their true means. The half width of an interval is the
-    bootstrap standard deviation of its mean, times the 95 % quantile of the largest standardized deviation among all columns (the
-    max-statistic of Westfall and Young 1993). Both are corrected for the number of videos, as a t-distribution is
-    wider than a normal one. A column without variation has an interval of width 0.
+    With a probability of 95 %, all k intervals contain their true means. The half width of an interval is the bootstrap
+    standard deviation of its mean, times the 95 % quantile of the largest standardized deviation among all columns (the
+    max-statistic of Westfall and Young 1993). Both are corrected for the number of videos, as a t-distribution is wider
+    than a normal one. A column without variation has an interval of width 0.
 
     Raises:
         EdgeMsaError: The values have another shape or no samples, or the number of groups is wrong.
