@@ -54,12 +54,19 @@ def make_service(sessions: dict[bool, Session]) -> Callable[..., Any]:
 @pytest.fixture
 def make_client(make_service: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that creates a client of a service: `make_client(text=..., ...)`."""
+    import anyio
     from starlette.testclient import TestClient
 
     from edge_msa_runtime.serve.application import create_application
 
     def make(**options: Any) -> TestClient:
-        application: Any = create_application(make_service(**options), LOCAL_NAMES)
+        served: Any = create_application(make_service(**options), LOCAL_NAMES)
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            # The client cancels a conversation that it has left. A server does not: it waits until it ends.
+            with anyio.CancelScope(shield=scope["type"] == "websocket"):
+                await served(scope, receive, send)
+
         return TestClient(application, base_url=f"http://{HOST}:8000", raise_server_exceptions=True)
 
     return make
